@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Device side of one run: events in, actions out (architecture section 4). PURE.
+ *
+ * The shell (runner/perform.c, or the simulation) calls plan_step() with one event and carries the actions out in order.
+ * Write-ahead: if a PERSIST fails, the shell drops the remaining actions of that step and reports PLAN_EVENT_PERSIST_FAILED.
+ * What an action brought about comes back only as a new event. */
+#pragma once
+
+#include "record/record.h"
+
+typedef enum PlanOnInterrupt { PLAN_INTERRUPT_FAIL, PLAN_INTERRUPT_RERUN } PlanOnInterrupt;
+typedef enum PlanReportOutput { PLAN_REPORT_ON_FAILURE, PLAN_REPORT_ALWAYS, PLAN_REPORT_NEVER } PlanReportOutput;
+
+typedef struct PlanStepConfig {
+        const char *name;          /* borrowed for the plan's life */
+        uint64_t timeout_usec;     /* 0 = none */
+        uint64_t kill_grace_usec;
+        PlanOnInterrupt on_interrupt;
+        bool ignore_failure;
+        int64_t allow_stderr; /* -1 = no limit */
+        bool report_stdout;   /* includeStdOut or report_output = always, already joined with "never" */
+} PlanStepConfig;
+
+typedef struct PlanConfig {
+        JobKey key;
+        char claim[WIRE_CLAIM_MAX]; /* new random one; a record's own claim wins */
+        char boot_id[BOOT_ID_MAX];
+        const PlanStepConfig *steps; /* borrowed for the plan's life; at least one */
+        size_t n_steps;
+        const char *document; /* borrowed for the plan's life: for the `prepared` line */
+        size_t document_len;
+        PlanReportOutput report_output;
+        uint32_t max_attempts; /* restarts of the execution */
+} PlanConfig;
+
+typedef enum PlanEventType {
+        /* First event of a runner's life. The shell has locked the key, replayed the record (may be RECORD_NONE), and ended
+         * whatever an earlier runner of this key left behind. */
+        PLAN_EVENT_OPEN, /* attached = false: by prepare or attach; cancel: opened by cancel (tell CANCELED result) */
+        PLAN_EVENT_GO,
+        PLAN_EVENT_SLOT_TAKEN,
+        PLAN_EVENT_FORKED,         /* pid, start_time, cgroup: the child waits at the gate, has not exec'ed */
+        PLAN_EVENT_START_FAILED,   /* text: the fork, a trust check or the exec failed; nothing runs */
+        PLAN_EVENT_EXITED,         /* the handler's own process: exited/code or signal; output tails */
+        PLAN_EVENT_TREE_EMPTY,     /* no process of the run is left, trailing output is read */
+        PLAN_EVENT_PROGRESS,       /* one line of descriptor 3 */
+        PLAN_EVENT_PERSIST_FAILED, /* text */
+        PLAN_EVENT_CANCEL,         /* the cloud ended the execution */
+        PLAN_EVENT_STOP,           /* the runner itself is told to stop (SIGTERM): interruption */
+        PLAN_EVENT_ATTACH,         /* a new agent connection took over */
+        PLAN_EVENT_DISCONNECTED,   /* the agent's connection is gone */
+        PLAN_EVENT_ACK,
+        PLAN_EVENT_DROP,
+        PLAN_EVENT_TIMER, /* plan_deadline() has come */
+} PlanEventType;
+
+typedef struct PlanEvent {
+        PlanEventType type;
+        uint64_t now; /* CLOCK_BOOTTIME, microseconds */
+        const RecordState *record; /* OPEN */
+        int64_t pid;
+        uint64_t start_time;
+        const char *cgroup;
+        const char *text; /* START_FAILED, PERSIST_FAILED, PROGRESS */
+        size_t text_len;
+        bool signalled;
+        int code; /* exit code, or signal number */
+        const char *stdout_tail, *stderr_tail; /* raw bytes, EXITED/TREE_EMPTY: the newer wins; may be NULL */
+        size_t stdout_len, stderr_len;
+        uint64_t stderr_lines;
+} PlanEvent;
+
+typedef enum PlanActionType {
+        PLAN_ACTION_PERSIST,   /* entry: durable before anything behind it in this list */
+        PLAN_ACTION_TELL,      /* message: to the agent, if one is connected */
+        PLAN_ACTION_TAKE_SLOT, /* wait for a slot lock, then SLOT_TAKEN */
+        PLAN_ACTION_FORK,      /* step, attempt, phase: make the child wait at the gate → FORKED or START_FAILED */
+        PLAN_ACTION_RELEASE,   /* open the gate: exec → later EXITED, or START_FAILED */
+        PLAN_ACTION_KILL,      /* signal to every process of the run (SIGTERM, SIGKILL; SIGKILL again until TREE_EMPTY) */
+        PLAN_ACTION_LOG,       /* level, message id, text: with the run's fields */
+        PLAN_ACTION_BURY,      /* tombstone + remove the record and the work directory */
+        PLAN_ACTION_FORGET,    /* remove the record and the work directory, no tombstone */
+        PLAN_ACTION_EXIT,      /* the runner's work is done */
+} PlanActionType;
+
+typedef struct PlanAction {
+        PlanActionType type;
+        RecordEntry entry;   /* PERSIST; owned */
+        WireMessage message; /* TELL; owned */
+        uint32_t step, attempt;
+        WirePhase phase;
+        int signal;
+        int level; /* LogLevel */
+        const char *message_id;
+        char text[WIRE_REASON_MAX];
+        ProtoStatus status; /* LOG of an ending, else NONE */
+        int exit_code;      /* LOG; -1 = none */
+        int exit_signal;    /* LOG; 0 = none */
+} PlanAction;
+
+typedef struct PlanActions {
+        PlanAction *item; /* owned array */
+        size_t n, cap;
+} PlanActions;
+void plan_actions_clear(PlanActions *a);
+void plan_actions_done(PlanActions *a);
+
+typedef struct Plan Plan;
+/* -ENOMEM, -EINVAL. `config` is copied; what it points to is borrowed for the plan's life. */
+int plan_new(const PlanConfig *config, Plan **ret) MUST_USE;
+Plan *plan_free(Plan *p);
+DEFINE_CLEANUP(Plan *, plan_free)
+
+/* Append actions. 0 or -ENOMEM (the event has then had no effect that could be observed). */
+int plan_step(Plan *p, const PlanEvent *event, PlanActions *actions) MUST_USE;
+/* When the next TIMER event is wanted; USEC_NEVER = never. */
+uint64_t plan_deadline(const Plan *p);
+/* For logs and tests. */
+const char *plan_state_name(const Plan *p);
+bool plan_started(const Plan *p); /* a step was ever released in this runner's life */

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The durable record of one run: an append-only file of lines `CRC32C(8 hex) SP JSON LF`, format version 1.
+ * This header's upper half is pure (lines ↔ state; used by the simulation too), the lower half is the store. */
+#pragma once
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "wire/wire.h"
+
+/* ---- pure ---- */
+
+typedef enum RecordType {
+        RECORD_PREPARED, /* key, claim, document */
+        RECORD_STARTED,  /* step, attempt, boot_id, pid, start_time, cgroup; a later step implies that earlier ones passed */
+        RECORD_RESULT,   /* status, details */
+        RECORD_TYPE_COUNT,
+} RecordType;
+
+typedef struct RecordEntry {
+        RecordType type;
+        JobKey key;
+        char claim[WIRE_CLAIM_MAX];
+        const char *document; /* borrowed when encoding; owned by RecordState after a replay. Valid UTF-8 */
+        size_t document_len;
+        uint32_t step;    /* 0-based index into the plan */
+        uint32_t attempt; /* starts of this step, 1… */
+        uint32_t restarts; /* restarts of the execution so far (handlers.max_attempts) */
+        char boot_id[BOOT_ID_MAX];
+        int64_t pid;
+        uint64_t start_time; /* clock ticks since boot */
+        char cgroup[256];    /* path below the cgroup2 mount, "" = none */
+        ProtoStatus status;
+        ProtoDetails details; /* owned */
+} RecordEntry;
+
+void record_entry_done(RecordEntry *e);
+#define CLEANUP_RECORD_ENTRY __attribute__((cleanup(record_entry_done)))
+
+/* Append one line to `ret`. 0, -EINVAL, -ENOMEM. */
+int record_encode(const RecordEntry *e, Buf *ret) MUST_USE;
+
+typedef enum RecordPhase {
+        RECORD_NONE, /* no valid `prepared` line: nothing was ever promised */
+        RECORD_IS_PREPARED,
+        RECORD_IS_STARTED,
+        RECORD_HAS_RESULT,
+} RecordPhase;
+
+typedef struct RecordState {
+        RecordPhase phase;
+        JobKey key;
+        char claim[WIRE_CLAIM_MAX];
+        char *document; /* owned */
+        size_t document_len;
+        RecordEntry started; /* the newest `started` */
+        RecordEntry result;
+        size_t valid_len; /* bytes of intact lines: the rest is a torn tail to be cut */
+} RecordState;
+
+void record_state_done(RecordState *s);
+#define CLEANUP_RECORD_STATE __attribute__((cleanup(record_state_done)))
+
+/* Read a file's bytes. A bad or torn line ends the replay: what is before it counts.
+ * 0, -EPROTONOSUPPORT (a newer format: leave the file alone and name it), -ENOMEM. */
+int record_replay(const char *data, size_t len, RecordState *ret, Error *e) MUST_USE;
+
+/* ---- store ---- */
+
+/* state_directory: runs/KEY.record, tombstones, work/KEY/; all 0700/0600 and the caller's. */
+typedef struct RecordStore RecordStore;
+typedef struct Record Record;
+
+/* Make what is missing. Negative errno with the path in e. */
+int record_store_open(const char *state_directory, RecordStore **ret, Error *e) MUST_USE;
+RecordStore *record_store_free(RecordStore *s);
+DEFINE_CLEANUP(RecordStore *, record_store_free)
+int record_store_fd(const RecordStore *s); /* the state directory, borrowed */
+
+/* Records of one thing (NULL = all), without taking locks. A file that cannot be read, is not a regular file of ours,
+ * is of a newer format or garbage is named once in the log, set aside as NAME.corrupt-N (newer: left) and does not stop
+ * the listing. *ret is an array of *ret_n, caller frees. */
+int record_store_list(RecordStore *s, const char *thing, WireRun **ret, size_t *ret_n, Error *e) MUST_USE;
+
+/* Open the record of `key`. The caller holds the key's lock. *ret_state: phase RECORD_NONE if there is none. A torn tail
+ * is cut. */
+int record_open(RecordStore *s, const JobKey *key, Record **ret, RecordState *ret_state, Error *e) MUST_USE;
+/* Write one line and make it durable. The `prepared` line makes the file, sets room aside for all later lines
+ * (posix_fallocate) and syncs the directory. A failure is final for this Record (later calls return it again). */
+int record_append(Record *r, const RecordEntry *e, Error *err) MUST_USE;
+/* Forget the record: unlink, no tombstone (drop). */
+int record_drop(Record *r, Error *e) MUST_USE;
+/* Append the tombstone, durable, then unlink the record. */
+int record_bury(Record *r, const JobKey *key, ProtoStatus status, const ProtoDetails *details, Error *e) MUST_USE;
+Record *record_free(Record *r);
+DEFINE_CLEANUP(Record *, record_free)
+
+/* Look a key up among the tombstones: 1 and status + details (with claim and reason), 0 = none, negative errno.
+ * Kept: the newest 512 or 30 days, whichever is more; pruned on bury. */
+int record_tombstone_find(RecordStore *s, const JobKey *key, ProtoStatus *ret_status, ProtoDetails *ret_details,
+                          Error *e) MUST_USE;

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One MQTT connection that keeps itself up: libmosquitto in a network thread of its own, reconnecting for ever with
+ * full-jitter backoff, a fresh handle and a fresh, checked SSL_CTX each time. Knows nothing of jobs.
+ *
+ * Threads: every function below is for the one thread that owns the Transport. The network thread talks to it only through
+ * a bounded queue and an eventfd, never through callbacks. */
+#pragma once
+
+#include "base/error.h"
+#include "base/macro.h"
+
+enum {
+        TRANSPORT_FILTERS_MAX = 48,        /* AWS allows 50 subscriptions a connection */
+        TRANSPORT_QUEUE_BYTES_MAX = 4 << 20, /* received and not yet dispatched; more: reading pauses */
+        TRANSPORT_OUT_BYTES_MAX = 4 << 20,   /* handed in and not yet sent */
+        TRANSPORT_PACKET_MAX = 1 << 18,      /* a larger incoming packet ends the connection before it is buffered */
+};
+
+typedef struct TransportConfig { /* every string is copied; NULL = none */
+        const char *host;
+        uint16_t port;
+        const char *client_id;
+        int protocol; /* 3 = 3.1, 4 = 3.1.1, 5 */
+        bool clean_session;
+        int qos; /* of subscriptions and publications */
+        unsigned keep_alive_sec;
+        const char *ca_file, *cert_file, *key_file; /* PEM; ca_file NULL = plain TCP (simulator and tests only) */
+        const char *alpn;                           /* NULL or "" = none */
+        const char *username, *password;
+        uint64_t connect_timeout_usec, operation_timeout_usec;
+        uint64_t reconnect_min_usec, reconnect_max_usec, stable_usec;
+        unsigned publish_rate; /* publications a second, 0 = no limit */
+        const char *const *filters; /* NULL-terminated: subscribed on each connect, at most 8 a packet */
+} TransportConfig;
+
+typedef enum TransportEventType {
+        TRANSPORT_ONLINE,  /* CONNACK and every SUBACK granted */
+        TRANSPORT_OFFLINE, /* was online, or an attempt failed: text says which address, what and why; retry_usec */
+        TRANSPORT_REFUSED, /* a filter was refused (SUBACK 0x80): topic; the connection stays up, not ONLINE; asked again slowly */
+        TRANSPORT_MESSAGE, /* topic, payload, retained */
+        TRANSPORT_DROPPED, /* an incoming message was too large or the queue was full: topic if known, text */
+        TRANSPORT_CERTIFICATE, /* text: client certificate expires soon / has expired (looked at on each connect) */
+} TransportEventType;
+
+typedef struct TransportEvent {
+        TransportEventType type;
+        const char *topic;
+        const char *payload; /* NUL-terminated behind payload_len */
+        size_t payload_len;
+        bool retained;
+        const char *text;
+        uint64_t retry_usec; /* OFFLINE: the next attempt comes after this delay */
+        bool session_present;
+} TransportEvent;
+
+typedef struct Transport Transport;
+typedef void (*TransportHandler)(const TransportEvent *event, void *userdata);
+
+/* Checks the configuration (files are looked at too, so that a bad path is named at once; a file that turns bad later is
+ * an OFFLINE event). 0, or negative errno with the file or key in e. No thread runs yet. */
+int transport_new(const TransportConfig *config, Transport **ret, Error *e) MUST_USE;
+int transport_start(Transport *t) MUST_USE;
+/* Readable when events wait. */
+int transport_fd(const Transport *t);
+/* Hand every waiting event to `handler`, in order; it may call the functions below. Event memory is valid for the call. */
+void transport_dispatch(Transport *t, TransportHandler handler, void *userdata);
+/* Copies. 0 = queued for the current connection, -ENOTCONN (not ONLINE: nothing is kept), -ENOBUFS (TRANSPORT_OUT_BYTES_MAX).
+ * What is not on the wire when the connection ends is gone: the caller asks again on the next ONLINE. */
+int transport_publish(Transport *t, const char *topic, const void *payload, size_t len) MUST_USE;
+/* New configuration from the next connection on; `now`: drop the current one gently and connect again at once. */
+int transport_reconfigure(Transport *t, const TransportConfig *config, bool now, Error *e) MUST_USE;
+/* DISCONNECT if connected, then end the thread: waits at most wait_usec; a thread that still blocks in name resolution is
+ * left behind (the process is about to end). NULL is fine; returns NULL. */
+Transport *transport_free(Transport *t, uint64_t wait_usec);

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The conversation of agent and runner (architecture section 2): one JSON message per packet of a sequential-packet
+ * socket; a `prepare` has the job document's bytes behind its JSON and a line feed. PURE: bytes in, bytes out.
+ * The runner believes nothing: wire_decode() checks every member. */
+#pragma once
+
+#include "base/buf.h"
+#include "proto/types.h"
+
+enum {
+        WIRE_PACKET_MAX = 96 * 1024, /* the largest packet either side sends or takes */
+        WIRE_RUNS_MAX = 64,          /* entries of one `runs` packet; more follow in further packets */
+        WIRE_CLAIM_MAX = 9,          /* 8 characters [A-Za-z0-9] and NUL */
+        WIRE_REASON_MAX = 512,
+        WIRE_PATH_MAX = 256,
+        WIRE_FIRST_PACKET_SEC = 5, /* a connection without a valid first packet is closed after this */
+};
+
+typedef enum WireType {
+        WIRE_NONE,
+        /* agent → runner */
+        WIRE_INVENTORY, /* {thing} */
+        WIRE_PREPARE,   /* key, document */
+        WIRE_GO,        /* the claim was accepted */
+        WIRE_ATTACH,    /* key; like prepare, the document comes from the record */
+        WIRE_CANCEL,    /* key; the execution is over in the cloud: stop, answer with result CANCELED */
+        WIRE_ACK,       /* key; the result was accepted or refused for good: shrink to a tombstone. No answer: EOF */
+        WIRE_DROP,      /* key; the claim was refused: forget the record. No answer: EOF */
+        /* runner → agent */
+        WIRE_RUNS,     /* answer to inventory: runs, more */
+        WIRE_PLAN,     /* durable: claim, phase, steps, max_seconds, details (for the claim update) */
+        WIRE_REJECTED, /* for good: reason, path */
+        WIRE_UNABLE,   /* not now: reason */
+        WIRE_ATTACHED, /* the run is live and past `go`: claim, state */
+        WIRE_PROGRESS, /* details */
+        WIRE_RESULT,   /* status, details. CANCELED: nothing is to be sent to the cloud */
+        WIRE_TYPE_COUNT,
+} WireType;
+
+/* What a record says of its run. */
+typedef enum WireRunState {
+        WIRE_RUN_PREPARED, /* planned, no step ever started */
+        WIRE_RUN_STARTED,  /* a step was started and no result is known: live or interrupted */
+        WIRE_RUN_RESULT,   /* a verdict waits for ack */
+        WIRE_RUN_STATE_COUNT,
+} WireRunState;
+
+typedef enum WirePhase { /* IOT_JOB_PHASE */
+        WIRE_PHASE_RUN,
+        WIRE_PHASE_RERUN,
+        WIRE_PHASE_COUNT,
+} WirePhase;
+
+typedef struct WireRun {
+        JobKey key;
+        WireRunState state;
+        char claim[WIRE_CLAIM_MAX];
+} WireRun;
+
+typedef struct WireMessage {
+        WireType type;
+        JobKey key; /* INVENTORY: only key.thing */
+        /* PREPARE: borrowed. NULL with document_len > LIMIT_DOCUMENT stands for a document too large to be sent. */
+        const char *document;
+        size_t document_len;
+        char claim[WIRE_CLAIM_MAX];
+        WirePhase phase;
+        uint32_t steps;
+        uint64_t max_seconds; /* longest the remaining plan can take; 0 = no bound */
+        WireRunState state;
+        ProtoStatus status;
+        ProtoDetails details; /* owned */
+        char reason[WIRE_REASON_MAX];
+        char path[WIRE_PATH_MAX]; /* JSON path of the fault, may be "" */
+        WireRun *runs;            /* owned */
+        size_t n_runs;
+        bool more; /* another `runs` packet follows */
+} WireMessage;
+
+const char *wire_type_name(WireType t);
+const char *wire_run_state_name(WireRunState s);
+const char *wire_phase_name(WirePhase p);
+bool wire_claim_valid(const char *claim);
+
+/* 0, -EINVAL (not a message this side could ever send), -EMSGSIZE, -ENOMEM. */
+int wire_encode(const WireMessage *m, Buf *ret) MUST_USE;
+/* 0, or -EBADMSG with the member's name in e. `document` points into `packet`. */
+int wire_decode(const char *packet, size_t len, WireMessage *ret, Error *e) MUST_USE;
+
+int wire_message_copy(WireMessage *to, const WireMessage *from) MUST_USE; /* document pointer is copied as is */
+void wire_message_done(WireMessage *m);
+#define CLEANUP_WIRE __attribute__((cleanup(wire_message_done)))
