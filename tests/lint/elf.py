@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Hardening of what is installed, read from the ELF files themselves.
+
+usage: elf.py BUILD_ROOT fortify|plain PROGRAM...
+PIE, full RELRO, no executable stack, stack protector, FORTIFY (in optimised builds without sanitizers), no RPATH, and on
+x86 the control-flow notes of our own objects (a program has them only where the distribution's start files do)."""
+
+import pathlib
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+
+from tap import Tap
+
+
+def readelf(option, path):
+    return subprocess.run(["readelf", "-W", option, path], check=True, capture_output=True, text=True).stdout
+
+
+def problems_of(path, fortify):
+    header, segments, dynamic = (readelf(o, path) for o in ("-h", "-l", "-d"))
+    symbols = readelf("--dyn-syms", path)
+    problems = []
+    if not re.search(r"Type:\s+DYN", header) or "Flags: " not in dynamic or "PIE" not in dynamic:
+        problems.append("not position independent (PIE)")
+    if "GNU_RELRO" not in segments:
+        problems.append("no RELRO segment")
+    if not re.search(r"\(FLAGS_1\).*\bNOW\b", dynamic):
+        problems.append("not bound at start (full RELRO)")
+    stack = re.search(r"GNU_STACK.*", segments)
+    if not stack or re.search(r"\bRWE\b", stack.group()):
+        problems.append("executable stack")
+    if re.search(r"LOAD.*\bRWE\b", segments):
+        problems.append("a segment is writable and executable")
+    if "__stack_chk_fail" not in symbols:
+        problems.append("no stack protector")
+    if fortify and not re.search(r"__\w+_chk\b(?<!__stack_chk)", symbols):
+        problems.append("no fortified call (_FORTIFY_SOURCE)")
+    if re.search(r"\((RPATH|RUNPATH)\)", dynamic):
+        problems.append("has an RPATH: " + re.search(r"\((?:RPATH|RUNPATH)\).*", dynamic).group())
+    return problems
+
+
+def control_flow_problems(build):
+    objects = sorted(build.glob("src/**/*.p/*.c.o"))
+    if not objects:
+        return ["no objects found"]
+    return [f"{o.name}: no IBT and SHSTK note" for o in objects
+            if not re.search(r"x86 feature:.*IBT.*SHSTK", readelf("-n", o))]
+
+
+def planted():
+    """A program built the careless way must have all of the faults."""
+    with tempfile.TemporaryDirectory() as tmp:
+        program = pathlib.Path(tmp, "careless")
+        subprocess.run(["cc", "-x", "c", "-", "-o", program, "-no-pie", "-fno-stack-protector", "-Wl,-z,norelro",
+                        "-Wl,-z,lazy", "-Wl,-z,execstack", "-Wl,-rpath,/nowhere"],
+                       input="int main(void) { return 0; }\n", text=True, check=True, capture_output=True)
+        found = problems_of(program, True)
+    wanted = ["PIE", "RELRO segment", "bound at start", "executable stack", "stack protector", "FORTIFY", "RPATH"]
+    return [f"not found: {w}" for w in wanted if not any(w in p for p in found)]
+
+
+def main():
+    build, fortify = pathlib.Path(sys.argv[1]), sys.argv[2] == "fortify"
+    tap = Tap()
+    for program in map(pathlib.Path, sys.argv[3:]):
+        tap.check(f"{program.name} is hardened", problems_of(program, fortify) if program.exists() else ["was not built"])
+    if platform.machine() == "x86_64":
+        tap.check("objects carry control-flow notes", control_flow_problems(build))
+    tap.check("a careless program is found", planted())
+    tap.done()
+
+
+if __name__ == "__main__":
+    main()
