@@ -13,8 +13,11 @@ enum {
         WIRE_CLAIM_MAX = 9,          /* 8 characters [A-Za-z0-9] and NUL */
         WIRE_REASON_MAX = 512,
         WIRE_PATH_MAX = 256,
+        WIRE_STEPS_MAX = 65535,
         WIRE_FIRST_PACKET_SEC = 5, /* a connection without a valid first packet is closed after this */
 };
+#define WIRE_SECONDS_MAX (INT64_MAX / 2)          /* max_seconds */
+#define WIRE_DOCUMENT_BYTES_MAX (INT32_MAX)       /* document_len of a document too large to be sent */
 
 typedef enum WireType {
         WIRE_NONE,
@@ -60,7 +63,8 @@ typedef struct WireRun {
 typedef struct WireMessage {
         WireType type;
         JobKey key; /* INVENTORY: only key.thing */
-        /* PREPARE: borrowed. NULL with document_len > LIMIT_DOCUMENT stands for a document too large to be sent. */
+        /* PREPARE: borrowed. With document_len > LIMIT_DOCUMENT only the length travels: decoded as NULL, it stands for a
+         * document too large to be sent. */
         const char *document;
         size_t document_len;
         char claim[WIRE_CLAIM_MAX];
@@ -81,10 +85,14 @@ const char *wire_type_name(WireType t);
 const char *wire_run_state_name(WireRunState s);
 const char *wire_phase_name(WirePhase p);
 bool wire_claim_valid(const char *claim);
+bool wire_result_status_valid(ProtoStatus s); /* SUCCEEDED, FAILED, REJECTED, CANCELED */
 
-/* 0, -EINVAL (not a message this side could ever send), -EMSGSIZE, -ENOMEM. */
+/* Append one packet. A key must be whole (number and queued_at at least 1), details within the published limits, a reason
+ * not empty; reason and path may be any bytes (cleaned and cut as text_sanitize() does).
+ * 0, -EINVAL (not a message either side could ever send), -EMSGSIZE, -ENOMEM; nothing is appended then. */
 int wire_encode(const WireMessage *m, Buf *ret) MUST_USE;
-/* 0, or -EBADMSG with the member's name in e. `document` points into `packet`. */
+/* Takes what wire_encode() makes, with unknown members ignored. 0, or -EBADMSG with the member's name in e, -ENOMEM;
+ * *ret is then not written. `document` points into `packet`. */
 int wire_decode(const char *packet, size_t len, WireMessage *ret, Error *e) MUST_USE;
 
 int wire_message_copy(WireMessage *to, const WireMessage *from) MUST_USE; /* document pointer is copied as is */
