@@ -71,6 +71,8 @@ uint64_t model_deadline(const Model *m);
 /* Look, for describe/list and for the simulation's checks. Latest execution when number is -1. NULL = none.
  * The pointer is valid until the next call that changes the model. */
 const ProtoExecution *model_find(const Model *m, const char *thing, const char *job_id, int64_t number);
+/* approximateSecondsBeforeTimedOut of an execution that model_find() or model_visit() showed; -1 = no timer runs. */
+int64_t model_seconds_left(const ProtoExecution *x, uint64_t now);
 /* Every execution, things and jobs in creation order; return false from the callback to stop. */
 typedef bool (*ModelVisit)(const char *thing, const ProtoExecution *x, void *userdata);
 void model_visit(const Model *m, const char *thing, ModelVisit visit, void *userdata);
