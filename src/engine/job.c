@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <string.h>
+
+#include "engine/internal.h"
+
+const char *job_local_name(JobLocal s) {
+        static const char *const names[LOCAL_COUNT] = {
+                [LOCAL_NONE] = "none",       [LOCAL_RECORDED] = "recorded", [LOCAL_PREPARING] = "preparing",
+                [LOCAL_PLANNED] = "planned", [LOCAL_RUNNING] = "running",   [LOCAL_STOPPING] = "stopping",
+                [LOCAL_FINISHED] = "finished",
+        };
+        return names[s];
+}
+
+const char *job_cloud_name(JobCloud s) {
+        static const char *const names[CLOUD_COUNT] = {
+                [CLOUD_UNKNOWN] = "unknown",
+                [CLOUD_OPEN] = "open",
+                [CLOUD_OVER] = "over",
+        };
+        return names[s];
+}
+
+Job *job_find(Engine *e, const JobKey *key) {
+        for (size_t i = 0; i < e->n_jobs; i++)
+                if (job_key_equal(&e->jobs[i]->key, key))
+                        return e->jobs[i];
+        return NULL;
+}
+
+Job *job_find_hint(Engine *e, const char *job_id) {
+        for (size_t i = 0; i < e->n_jobs; i++) {
+                Job *j = e->jobs[i];
+
+                if ((j->key.number == 0 || j->key.queued_at == 0) && strcmp(j->key.job_id, job_id) == 0)
+                        return j;
+        }
+        return NULL;
+}
+
+Job *job_find_run(Engine *e, uint32_t run) {
+        for (size_t i = 0; i < e->n_jobs; i++)
+                if (e->jobs[i]->run == run)
+                        return e->jobs[i];
+        return NULL;
+}
+
+void job_free(Job *j) {
+        if (!j)
+                return;
+        free(j->document);
+        proto_details_done(&j->plan_details);
+        proto_details_done(&j->progress);
+        proto_details_done(&j->final_details);
+        free(j);
+}
+
+static void job_take_out(Engine *e, Job *j) {
+        for (size_t i = 0; i < e->n_jobs; i++)
+                if (e->jobs[i] == j) {
+                        e->jobs[i] = e->jobs[--e->n_jobs];
+                        break;
+                }
+        job_free(j);
+}
+
+/* Room for another: the last one in the cloud's order that no runner knows goes; the service lists it again when the
+ * ones before it are done. */
+static bool job_make_room(Engine *e, const Job *candidate) {
+        Job *last = NULL;
+
+        if (e->n_jobs < ENGINE_JOBS_MAX)
+                return true;
+        for (size_t i = 0; i < e->n_jobs; i++) {
+                Job *j = e->jobs[i];
+
+                if (j->local == LOCAL_NONE && j->request == REQUEST_NONE && (!last || job_before(last, j)))
+                        last = j;
+        }
+        if (!last || !job_before(candidate, last))
+                return false;
+        job_take_out(e, last);
+        return true;
+}
+
+static uint32_t job_new_run(Engine *e) {
+        if (++e->next_run == 0) /* 0 is the inventory's */
+                e->next_run = 1;
+        return e->next_run;
+}
+
+Job *job_add(Engine *e, const JobKey *key) {
+        Job *j = calloc(1, sizeof *j);
+
+        if (!j) {
+                e->error = -ENOMEM;
+                return NULL;
+        }
+        j->key = *key;
+        j->seq = e->next_seq++;
+        j->version = -1;
+        j->seconds_left = -1;
+        j->request_version = -1;
+        j->recheck_at = USEC_NEVER;
+        if (!job_make_room(e, j)) {
+                job_free(j);
+                return NULL;
+        }
+        j->run = job_new_run(e);
+        e->jobs[e->n_jobs++] = j;
+        return j;
+}
+
+bool job_was_finished(const Engine *e, const JobKey *key) {
+        size_t n = MIN_OF(e->n_finished, (size_t) FINISHED_KEYS);
+
+        for (size_t i = 0; i < n; i++)
+                if (job_key_equal(&e->finished[i], key))
+                        return true;
+        return false;
+}
+
+void job_remember_finished(Engine *e, const JobKey *key) {
+        if (key->number != 0 && key->queued_at != 0 && !job_was_finished(e, key))
+                e->finished[e->n_finished++ % FINISHED_KEYS] = *key;
+}
+
+static void job_start_afresh(Engine *e, Job *j) {
+        Job fresh = {
+                .key = j->key,
+                .seq = j->seq,
+                .rank = j->rank,
+                .status = j->status,
+                .version = j->version,
+                .seconds_left = -1,
+                .request_version = -1,
+                .recheck_at = USEC_NEVER,
+                .listed_in = j->listed_in,
+        };
+
+        proto_details_done(&j->plan_details);
+        proto_details_done(&j->progress);
+        proto_details_done(&j->final_details);
+        free(j->document);
+        *j = fresh;
+        j->run = job_new_run(e); /* late words of the old connection find nobody */
+}
+
+void job_remove(Engine *e, Job *j) {
+        if (j->lost) {
+                job_start_afresh(e, j);
+                return;
+        }
+        if (j->cloud == CLOUD_OVER)
+                job_remember_finished(e, &j->key);
+        job_take_out(e, j);
+}
+
+void job_doubt(Engine *e, Job *j) {
+        if (j->cloud == CLOUD_OVER)
+                return;
+        if (j->request != REQUEST_NONE)
+                j->recheck = true;
+        else
+                job_enter_cloud(e, j, CLOUD_UNKNOWN);
+}
+
+void job_lose(Engine *e, Job *j, const char *why) {
+        engine_log(e, LEVEL_WARNING, MESSAGE_ID_JOB_FOREIGN, j, PROTO_STATUS_NONE, "%s: left to the other device", why);
+        j->lost = true;
+        job_enter_cloud(e, j, CLOUD_OVER);
+}
+
+void job_enter_local(Engine *e, Job *j, JobLocal local) {
+        if (j->local == local)
+                return;
+        engine_log(e, LEVEL_DEBUG, NULL, j, PROTO_STATUS_NONE, "device side: %s → %s", job_local_name(j->local),
+                   job_local_name(local));
+        j->local = local;
+        if (local == LOCAL_PLANNED || local == LOCAL_RUNNING || local == LOCAL_FINISHED)
+                job_forget_document(j);
+}
+
+void job_enter_cloud(Engine *e, Job *j, JobCloud cloud) {
+        if (j->cloud == cloud)
+                return;
+        engine_log(e, LEVEL_DEBUG, NULL, j, PROTO_STATUS_NONE, "cloud side: %s → %s", job_cloud_name(j->cloud),
+                   job_cloud_name(cloud));
+        j->cloud = cloud;
+}
+
+bool job_holds_slot(const Job *j) {
+        switch (j->local) {
+        case LOCAL_NONE:
+        case LOCAL_FINISHED:
+                return false;
+        case LOCAL_RECORDED: /* a run that was started and has no verdict may have processes left */
+                return j->record == RECORD_RUN_STARTED;
+        case LOCAL_PREPARING:
+        case LOCAL_PLANNED:
+        case LOCAL_RUNNING:
+        case LOCAL_STOPPING:
+        case LOCAL_COUNT:
+                return true;
+        }
+        return true;
+}
+
+/* IN_PROGRESS before QUEUED, then by queuedAt; ties as the service listed them, then as we heard of them. */
+bool job_before(const Job *a, const Job *b) {
+        bool a_started = a->status == PROTO_STATUS_IN_PROGRESS, b_started = b->status == PROTO_STATUS_IN_PROGRESS;
+
+        if (a_started != b_started)
+                return a_started;
+        if (a->key.queued_at != b->key.queued_at)
+                return a->key.queued_at < b->key.queued_at;
+        if (a->rank != b->rank)
+                return a->rank < b->rank;
+        return a->seq < b->seq;
+}
+
+bool job_is_ours(const Job *j) {
+        return strcmp(j->cloud_claim, j->claim) == 0;
+}
+
+int job_set_document(Job *j, const char *document, size_t len) {
+        char *copy = NULL;
+
+        if (len <= LIMIT_DOCUMENT) { /* a larger one is refused by its size alone: not kept */
+                copy = malloc(len + 1);
+                if (!copy)
+                        return -ENOMEM;
+                if (len > 0)
+                        memcpy(copy, document, len);
+                copy[len] = '\0';
+        }
+        free(j->document);
+        j->document = copy;
+        j->document_len = len;
+        j->has_document = true;
+        return 0;
+}
+
+void job_forget_document(Job *j) {
+        free(j->document);
+        j->document = NULL;
+        j->document_len = 0;
+        j->has_document = false;
+}
