@@ -178,6 +178,7 @@ static void take_inventory(Engine *e, const WireMessage *m) {
         case WIRE_DROP:
         case WIRE_PLAN:
         case WIRE_REJECTED:
+        case WIRE_NO_RECORD:
         case WIRE_ATTACHED:
         case WIRE_PROGRESS:
         case WIRE_RESULT:
@@ -239,6 +240,17 @@ static void take_unable(Engine *e, Job *j, const WireMessage *m) {
         }
 }
 
+/* The record is gone (dropped, or the disk lost it): what the cloud says now decides alone. */
+static void take_no_record(Engine *e, Job *j) {
+        if (j->local != LOCAL_PREPARING && j->local != LOCAL_STOPPING)
+                return;
+        engine_hang_up(e, j);
+        j->record = RECORD_NOT_KNOWN;
+        j->claim[0] = '\0';
+        job_enter_local(e, j, LOCAL_NONE);
+        job_doubt(e, j);
+}
+
 static void take_attached(Engine *e, Job *j, const WireMessage *m) {
         if (j->local != LOCAL_PREPARING)
                 return;
@@ -285,7 +297,7 @@ void device_on_message(Engine *e, uint32_t run, const WireMessage *m) {
                 return;
         }
         j = job_find_run(e, run);
-        if (!j || !job_key_equal(&j->key, &m->key))
+        if (!j)
                 return;
         switch (m->type) {
         case WIRE_PLAN:
@@ -296,6 +308,9 @@ void device_on_message(Engine *e, uint32_t run, const WireMessage *m) {
                 return;
         case WIRE_UNABLE:
                 take_unable(e, j, m);
+                return;
+        case WIRE_NO_RECORD:
+                take_no_record(e, j);
                 return;
         case WIRE_ATTACHED:
                 take_attached(e, j, m);

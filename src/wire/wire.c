@@ -39,6 +39,7 @@ static const struct {
         [WIRE_PLAN] = { "plan", HAS_CLAIM | HAS_PLAN | HAS_DETAILS },
         [WIRE_REJECTED] = { "rejected", HAS_REASON | HAS_PATH },
         [WIRE_UNABLE] = { "unable", HAS_REASON },
+        [WIRE_NO_RECORD] = { "noRecord", 0 },
         [WIRE_ATTACHED] = { "attached", HAS_CLAIM | HAS_STATE },
         [WIRE_PROGRESS] = { "progress", HAS_DETAILS },
         [WIRE_RESULT] = { "result", HAS_STATUS | HAS_DETAILS },

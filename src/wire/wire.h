@@ -34,6 +34,7 @@ typedef enum WireType {
         WIRE_PLAN,     /* durable: claim, phase, steps, max_seconds, details (for the claim update) */
         WIRE_REJECTED, /* for good: reason, path */
         WIRE_UNABLE,   /* not now: reason */
+        WIRE_NO_RECORD, /* answer to attach and cancel: neither a record nor a tombstone has this key */
         WIRE_ATTACHED, /* the run is live and past `go`: claim, state */
         WIRE_PROGRESS, /* details */
         WIRE_RESULT,   /* status, details. CANCELED: nothing is to be sent to the cloud */
