@@ -23,8 +23,8 @@ def scripts(root):
     return found + ([ci] if ci.exists() else [])
 
 
-def check(paths):
-    r = subprocess.run(["shellcheck", "-x", "-f", "gcc", *paths], capture_output=True, text=True)
+def check(root, paths):
+    r = subprocess.run(["shellcheck", "-x", "-P", root, "-f", "gcc", *paths], capture_output=True, text=True)
     return (r.stdout + r.stderr).splitlines() if r.returncode else []
 
 
@@ -32,7 +32,7 @@ def planted():
     with tempfile.TemporaryDirectory() as tmp:
         bad = pathlib.Path(tmp, "bad.sh")
         bad.write_text("#!/bin/sh\nrm -rf $1/*\n")
-        return [] if check([bad]) else ["an unquoted $1 was not found"]
+        return [] if check(tmp, [bad]) else ["an unquoted $1 was not found"]
 
 
 def main():
@@ -40,7 +40,7 @@ def main():
     tap = Tap()
     if shutil.which("shellcheck"):
         found = scripts(root)
-        tap.check(f"{len(found)} scripts pass shellcheck", check(found) if found else ["no script found"])
+        tap.check(f"{len(found)} scripts pass shellcheck", check(root, found) if found else ["no script found"])
         tap.check("a planted fault is found", planted())
     else:
         tap.skip("scripts pass shellcheck", "shellcheck is not installed")
