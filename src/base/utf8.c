@@ -36,8 +36,13 @@ size_t utf8_decode(const char *p, const char *end, uint32_t *ret) {
         return n;
 }
 
+/* Where the bytes end; an empty text may be NULL, which must not be added to. */
+static const char *end_of(const char *text, size_t len) {
+        return len > 0 ? text + len : text;
+}
+
 bool utf8_valid(const char *text, size_t len) {
-        const char *end = text + len;
+        const char *end = end_of(text, len);
         uint32_t cp;
 
         while (text < end) {
@@ -73,7 +78,7 @@ static size_t utf16_units(uint32_t cp) {
 }
 
 size_t utf8_utf16_units(const char *text, size_t len) {
-        const char *end = text + len;
+        const char *end = end_of(text, len);
         size_t units = 0;
         uint32_t cp;
 
@@ -123,7 +128,7 @@ static size_t drop_line_break(const char *data, size_t len) {
 }
 
 char *text_sanitize(const char *data, size_t len, size_t max_units, bool tail) {
-        const char *p = data, *end = data + drop_line_break(data, len);
+        const char *p = data, *end = end_of(data, drop_line_break(data, len));
         size_t units = 0, room = 0, used = 0, bytes = 0;
         Piece piece;
         char *text, *out;

@@ -27,12 +27,15 @@ void proto_request_init(ProtoRequest *r, TopicKind kind); /* the absent values a
 void proto_request_done(ProtoRequest *r);
 #define CLEANUP_REQUEST __attribute__((cleanup(proto_request_done)))
 
-/* Checks every limit. 0 and topic + payload, or -EINVAL with the member's name in e (nothing is written). */
+/* Checks every limit. 0 and topic + payload, or -EINVAL with the member's name in e, or -ENOMEM (nothing is written).
+ * Members that the kind does not have are not looked at. *ret_payload is replaced. */
 int proto_request_encode(const ProtoRequest *r, const char *thing, char ret_topic[static TOPIC_TEXT_MAX],
                          Buf *ret_payload, Error *e) MUST_USE;
 
 /* The service's side. 0, or what to answer: *ret_code (InvalidJson, InvalidRequest) with the message in e and
- * -EINVAL; r->token is set if it could be read. An empty payload counts as {} . */
+ * -EINVAL; r->token is set if it could be read. An empty payload counts as {} . InvalidRequest also for JSON past a
+ * limit of json.h; a topic that is no request's: InvalidTopic; no memory: InternalError. In statusDetails even null is
+ * no string. QUEUED passes (the state machine refuses it), the other statuses a device may not set do not. */
 int proto_request_decode(const Topic *t, const char *payload, size_t len, ProtoRequest *ret, ProtoCode *ret_code,
                          Error *e) MUST_USE;
 
@@ -42,7 +45,7 @@ int proto_request_decode(const Topic *t, const char *payload, size_t len, ProtoR
  * that was decoded (borrowed) or into the model (when encoding). */
 typedef struct ProtoExecution {
         char job_id[LIMIT_JOB_ID + 1];
-        ProtoStatus status; /* NONE in a get-pending list: the list says it */
+        ProtoStatus status; /* NONE if absent or not known to this version */
         ProtoDetails details;
         int64_t queued_at, started_at, last_updated_at; /* epoch seconds; 0 = absent */
         int64_t version;                                 /* -1 = absent */
@@ -50,7 +53,10 @@ typedef struct ProtoExecution {
         int64_t seconds_left;                            /* approximateSecondsBeforeTimedOut; -1 = absent */
         const char *document;                            /* bytes as they came; NULL = absent */
         size_t document_len;
+        const char *thing; /* encoding: thingName to send, borrowed; NULL = none. Never set by decoding */
 } ProtoExecution;
+
+void proto_execution_init(ProtoExecution *x); /* the absent values above */
 
 typedef struct ProtoMessage {
         TopicKind kind;
@@ -80,16 +86,25 @@ typedef struct ProtoMessage {
         char message[256];
 
         char *owned_document; /* freed by proto_message_done() */
+        char passed_over[256]; /* decoding: the first list entry that was left out, and why; "" = none */
 } ProtoMessage;
 
+void proto_message_init(ProtoMessage *m, TopicKind kind, TopicReply reply); /* the absent values above */
 void proto_message_done(ProtoMessage *m);
 #define CLEANUP_MESSAGE __attribute__((cleanup(proto_message_done)))
 
 /* The device's side: a reply or notification. `t` from topic_parse(). The payload must outlive *ret.
- * 0, or -EBADMSG / -EINVAL / -E2BIG with topic-independent text in e ("execution.jobId: missing"). A list longer than
- * LIMIT_PENDING_LISTED_MAX is cut there. A jobDocument given as a
- * string that holds JSON (as over HTTPS) is unescaped into memory that *ret owns; `document` then points there. */
+ * 0, or -EBADMSG / -EINVAL / -E2BIG / -ENOMEM with topic-independent text in e ("execution.jobId: missing").
+ * The rest of a message survives what is odd in a part of it:
+ * - a list is cut at LIMIT_PENDING_LISTED_MAX, and an entry that cannot be used is left out: see passed_over;
+ * - notify: statuses other than IN_PROGRESS and QUEUED are ignored; an unknown status elsewhere is NONE;
+ * - statusDetails: what is no string, and pairs past LIMIT_DETAILS_PAIRS, are left out;
+ * - a rejection without a code is UNKNOWN; its message is made printable and cut;
+ * - an empty `execution` counts as none.
+ * A jobDocument given as a string that holds JSON (as over HTTPS) is unescaped into memory that *ret owns; `document`
+ * then points there. One that cannot be unescaped is left as it came, quotes and all. */
 int proto_message_decode(const Topic *t, const char *payload, size_t len, ProtoMessage *ret, Error *e) MUST_USE;
 
-/* The service's side: payload of a reply or notification (no limit but memory). 0, -ENOMEM. */
+/* The service's side: payload of a reply or notification (no limit but memory). In a list what is not IN_PROGRESS is
+ * sent as queued. 0, -ENOMEM, -EINVAL for a kind and reply that do not go together; *ret_payload is replaced. */
 int proto_message_encode(const ProtoMessage *m, Buf *ret_payload) MUST_USE;
