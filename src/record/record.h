@@ -7,6 +7,17 @@
 #include "base/clock.h"
 #include "wire/wire.h"
 
+enum {
+        RECORD_VERSION = 1,
+        RECORD_FILE_MAX = 1024 * 1024,    /* a larger file in runs/ is no record */
+        RECORD_CORRUPT_KEPT = 3,          /* NAME.corrupt-1…3; then the oldest gives way */
+        RECORD_LIST_MAX = 4096,           /* records listed at a time */
+        RECORD_TOMBSTONES_MIN = 512,      /* the newest so many are always kept, */
+        RECORD_TOMBSTONE_DAYS = 30,       /* older ones so long, */
+        RECORD_TOMBSTONES_BYTES = 1024 * 1024, /* and only while the file is no larger than this */
+        RECORD_TOMBSTONES_FILE_MAX = 8 * 1024 * 1024, /* a larger file is none of ours */
+};
+
 /* ---- pure ---- */
 
 typedef enum RecordType {
@@ -36,7 +47,8 @@ typedef struct RecordEntry {
 void record_entry_done(RecordEntry *e);
 #define CLEANUP_RECORD_ENTRY __attribute__((cleanup(record_entry_done)))
 
-/* Append one line to `ret`. 0, -EINVAL, -ENOMEM. */
+/* Append one line to `ret`. 0, -EINVAL (incomplete key, document no UTF-8 or with a NUL or over LIMIT_DOCUMENT, details
+ * outside the published limits, pid below 1), -ENOMEM. */
 int record_encode(const RecordEntry *e, Buf *ret) MUST_USE;
 
 typedef enum RecordPhase {
@@ -60,7 +72,8 @@ typedef struct RecordState {
 void record_state_done(RecordState *s);
 #define CLEANUP_RECORD_STATE __attribute__((cleanup(record_state_done)))
 
-/* Read a file's bytes. A bad or torn line ends the replay: what is before it counts.
+/* Read a file's bytes. A bad or torn line ends the replay: what is before it counts. The first line, and only that, is a
+ * `prepared`; nothing follows a `result`. The form of the first line, `CRC SP {"v":N,…} LF`, is the same in every version.
  * 0, -EPROTONOSUPPORT (a newer format: leave the file alone and name it), -ENOMEM. */
 int record_replay(const char *data, size_t len, RecordState *ret, Error *e) MUST_USE;
 
@@ -70,7 +83,8 @@ int record_replay(const char *data, size_t len, RecordState *ret, Error *e) MUST
 typedef struct RecordStore RecordStore;
 typedef struct Record Record;
 
-/* Make what is missing. Negative errno with the path in e. */
+/* Make what is missing; what stands where `runs` or `work` belongs and is no directory is set aside. Negative errno with
+ * the path in e. The store must outlive its records. */
 int record_store_open(const char *state_directory, RecordStore **ret, Error *e) MUST_USE;
 RecordStore *record_store_free(RecordStore *s);
 DEFINE_CLEANUP(RecordStore *, record_store_free)
@@ -81,20 +95,24 @@ int record_store_fd(const RecordStore *s); /* the state directory, borrowed */
  * the listing. *ret is an array of *ret_n, caller frees. */
 int record_store_list(RecordStore *s, const char *thing, WireRun **ret, size_t *ret_n, Error *e) MUST_USE;
 
-/* Open the record of `key`. The caller holds the key's lock. *ret_state: phase RECORD_NONE if there is none. A torn tail
- * is cut. */
+/* Open the record of `key`. The caller holds the key's lock. *ret_state: phase RECORD_NONE if there is none: no file, one
+ * whose first line a crash tore (removed: nothing was promised), or garbage (named in the log and set aside). A torn tail
+ * is cut. -EPROTONOSUPPORT: a newer format, left as it is; other errors: it cannot be read now. The file's name is in e. */
 int record_open(RecordStore *s, const JobKey *key, Record **ret, RecordState *ret_state, Error *e) MUST_USE;
 /* Write one line and make it durable. The `prepared` line makes the file, sets room aside for all later lines
- * (posix_fallocate) and syncs the directory. A failure is final for this Record (later calls return it again). */
+ * (fallocate, where the file system can) and syncs the directory. On failure nothing of the line stays (of `prepared`: no
+ * file), and it is final for this Record (later calls return it again). fsyncs: 2 for `prepared`, 1 for any other. */
 int record_append(Record *r, const RecordEntry *e, Error *err) MUST_USE;
 /* Forget the record: unlink, no tombstone (drop). */
 int record_drop(Record *r, Error *e) MUST_USE;
-/* Append the tombstone, durable, then unlink the record. */
+/* Append the tombstone, durable (1 fsync; 2 more now and then, for making and pruning the file), then unlink the record.
+ * On failure the record stays, so that the next ack can do it again. */
 int record_bury(Record *r, const JobKey *key, ProtoStatus status, const ProtoDetails *details, Error *e) MUST_USE;
 Record *record_free(Record *r);
 DEFINE_CLEANUP(Record *, record_free)
 
-/* Look a key up among the tombstones: 1 and status + details (with claim and reason), 0 = none, negative errno.
- * Kept: the newest 512 or 30 days, whichever is more; pruned on bury. */
+/* Look a key up among the tombstones: 1 and status + details (of them only claim, step, reason, exitCode and signal are
+ * kept), 0 = none, negative errno. Kept: the newest 512, and older ones up to 30 days while the file is below 1 MiB; pruned
+ * now and then on bury. Bad lines are skipped. */
 int record_tombstone_find(RecordStore *s, const JobKey *key, ProtoStatus *ret_status, ProtoDetails *ret_details,
                           Error *e) MUST_USE;
