@@ -11,6 +11,7 @@
 typedef enum ConfigOnInterrupt { CONFIG_INTERRUPT_FAIL, CONFIG_INTERRUPT_RERUN } ConfigOnInterrupt;
 typedef enum ConfigReportOutput { CONFIG_REPORT_ON_FAILURE, CONFIG_REPORT_ALWAYS, CONFIG_REPORT_NEVER } ConfigReportOutput;
 typedef enum ConfigOnOrphan { CONFIG_ORPHAN_FAIL, CONFIG_ORPHAN_RUN, CONFIG_ORPHAN_LEAVE } ConfigOnOrphan;
+typedef enum ConfigProtocol { CONFIG_PROTOCOL_31 = 3, CONFIG_PROTOCOL_311 = 4, CONFIG_PROTOCOL_5 = 5 } ConfigProtocol;
 
 typedef struct ConfigOverride { /* unset members: NULL / -1 */
         char *name;
@@ -18,19 +19,20 @@ typedef struct ConfigOverride { /* unset members: NULL / -1 */
         int on_interrupt;            /* ConfigOnInterrupt */
 } ConfigOverride;
 
-/* All strings owned; NULL = not set and no default. Times in seconds as in the file. Lists are NULL-terminated. */
+/* All strings owned; NULL = not set and no default. Times in seconds as in the file. Lists are NULL-terminated and never
+ * NULL. */
 typedef struct Config {
         char *file; /* as named on the command line, absolute */
         char *thing_name, *client_id;
         char *endpoint;
         int64_t port;
-        int64_t protocol; /* 3, 4, 5 */
+        ConfigProtocol protocol;
         char *alpn;       /* resolved: "" = none */
         int64_t keep_alive;
         bool clean_session;
         int64_t qos;
         int64_t connect_timeout, operation_timeout, reconnect_min, reconnect_max, stable, publish_rate;
-        char *ca_file, *cert_file, *key_file; /* resolved against $CREDENTIALS_DIRECTORY */
+        char *ca_file, *cert_file, *key_file; /* absolute: $CREDENTIALS_DIRECTORY, else beside `file` */
         char *username, *password_file;
         char **handler_directories;
         int64_t handler_timeout, kill_grace;
@@ -51,23 +53,29 @@ typedef struct Config {
         char *state_directory, *runtime_directory; /* resolved: key, else $STATE_DIRECTORY / $RUNTIME_DIRECTORY, else default */
 } Config;
 
-/* A problem: "FILE:LINE: KEY: what, and what is allowed". */
+/* A problem: "FILE:LINE: KEY: value V: what is wrong; allowed: …". */
 typedef enum ConfigSeverity { CONFIG_WARNING, CONFIG_ERROR } ConfigSeverity;
 typedef void (*ConfigReport)(ConfigSeverity severity, const char *text, void *userdata);
 
-/* Read, check everything, report every problem. 0 and *ret, or -EINVAL if there was an error, -errno if the file cannot be
- * read (reported too). */
+/* Read, check everything, report every problem (`report` may be NULL). 0 and *ret, or -EINVAL if there was an error, -errno
+ * if the file or what it includes cannot be read (reported too). Looks at $CREDENTIALS_DIRECTORY, $STATE_DIRECTORY and
+ * $RUNTIME_DIRECTORY. A relative @include starts at the directory of `path`. */
 int config_load(const char *path, ConfigReport report, void *userdata, Config **ret) MUST_USE;
 Config *config_free(Config *c);
 DEFINE_CLEANUP(Config *, config_free)
 
+/* Are the credential files and handler directories there, regular, readable by this process and PEM where PEM is due? Reports
+ * each problem; 0, or -EINVAL if one was an error. Says nothing about their content: the transport does. */
+int config_check_files(const Config *c, ConfigReport report, void *userdata) MUST_USE;
+
 /* The runner's rule: the file, what it includes and every directory above belong to root or `uid` and are not writable by
- * others. 0 or -EPERM with the path in e. */
+ * others (a sticky directory such as /tmp counts as not writable); symbolic links on the way are held to the same rule.
+ * 0, -EPERM with the path in e, or -errno if a file cannot be looked at. */
 int config_check_trust(const char *path, uid_t uid, Error *e) MUST_USE;
 
-/* The override of a handler, or NULL. */
+/* The override of a handler, or NULL. A trailing ".sh" on either side makes no difference where no name matches exactly. */
 const ConfigOverride *config_override(const Config *c, const char *handler);
 
-/* From the same table: conf/agent.conf with every key commented out, and the key list of agent.conf(5) in mdoc/man. */
+/* From the same table: conf/agent.conf with every key commented out, and the key list of agent.conf(5) in mdoc. */
 int config_write_example(Buf *ret) MUST_USE;
 int config_write_man(Buf *ret) MUST_USE;

@@ -1,0 +1,642 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Loading: libconfig's tree against the table of keys. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/utf8.h"
+#include "config/config_internal.h"
+
+/* ---- messages ---- */
+
+static void report_text(ConfigLoader *l, ConfigSeverity severity, const char *text) {
+        if (severity == CONFIG_ERROR)
+                l->errors++;
+        if (l->report)
+                l->report(severity, text, l->userdata);
+}
+
+void config_problem(ConfigLoader *l, ConfigSeverity severity, const config_setting_t *at, const char *format, ...) {
+        CLEANUP_BUF Buf text = { 0 };
+        CLEANUP_FREE char *message = NULL;
+        va_list ap;
+        int n;
+
+        va_start(ap, format);
+        n = vasprintf(&message, format, ap);
+        va_end(ap);
+        if (n < 0)
+                message = NULL;
+        if (at && config_setting_source_file(at))
+                buf_printf(&text, "%s:%u: ", config_setting_source_file(at), (unsigned) config_setting_source_line(at));
+        else
+                buf_printf(&text, "%s: ", l->c->file);
+        buf_puts(&text, message ? message : "no memory");
+        if (!message || buf_error(&text))
+                l->no_memory = -ENOMEM;
+        report_text(l, severity, text.data ? text.data : "no memory");
+}
+
+void config_show_string(const char *value, bool secret, char *ret, size_t size) {
+        size_t max = MIN_OF(strlen(value), (size_t) CONFIG_VALUE_SHOWN_MAX), n = 0;
+        const char *p = value, *end = value + strlen(value);
+        uint32_t cp;
+
+        while (p < end && n < max && !(secret && n > 0 && p[-1] == '=')) {
+                size_t step = utf8_decode(p, end, &cp);
+
+                if (n + MAX_OF(step, 1) > max)
+                        break;
+                n += MAX_OF(step, 1);
+                p += MAX_OF(step, 1);
+        }
+        (void) snprintf(ret, size, "\"%.*s%s\"", (int) n, value, value[n] ? "..." : "");
+        for (char *q = ret; *q; q++)
+                if ((unsigned char) *q < 0x20 || *q == 0x7f)
+                        *q = '?';
+}
+
+void config_show_value(const config_setting_t *s, bool secret, char *ret, size_t size) {
+        switch (config_setting_type(s)) {
+        case CONFIG_TYPE_INT:
+                (void) snprintf(ret, size, "%d", config_setting_get_int(s));
+                return;
+        case CONFIG_TYPE_INT64:
+                (void) snprintf(ret, size, "%lld", config_setting_get_int64(s));
+                return;
+        case CONFIG_TYPE_FLOAT:
+                (void) snprintf(ret, size, "%g", config_setting_get_float(s));
+                return;
+        case CONFIG_TYPE_BOOL:
+                (void) snprintf(ret, size, "%s", config_setting_get_bool(s) ? "true" : "false");
+                return;
+        case CONFIG_TYPE_STRING:
+                config_show_string(config_setting_get_string(s), secret, ret, size);
+                return;
+        case CONFIG_TYPE_GROUP:
+                (void) snprintf(ret, size, "{ ... }");
+                return;
+        case CONFIG_TYPE_ARRAY:
+                (void) snprintf(ret, size, "[ ... ]");
+                return;
+        default:
+                (void) snprintf(ret, size, "( ... )");
+                return;
+        }
+}
+
+enum { SHOWN_SIZE = CONFIG_VALUE_SHOWN_MAX + 16 };
+
+/* "KEY: value V: WHAT; allowed: …"; false, so that checks can return it. */
+static bool bad(ConfigLoader *l, const config_setting_t *s, const char *path, const char *shown, const char *what,
+                const char *allowed) {
+        config_problem(l, CONFIG_ERROR, s, "%s: value %s: %s; allowed: %s", path, shown, what, allowed);
+        return false;
+}
+
+static bool bad_value(ConfigLoader *l, const ConfigKey *k, const config_setting_t *s, const char *path, const char *what) {
+        CLEANUP_BUF Buf allowed = { 0 };
+        char shown[SHOWN_SIZE];
+
+        config_key_allowed(k, &allowed);
+        config_show_value(s, k->secret, shown, sizeof shown);
+        return bad(l, s, path, shown, what, allowed.data ? allowed.data : "");
+}
+
+/* The same for a string, which may be an entry of a list. */
+static bool bad_string(ConfigLoader *l, const ConfigKey *k, const config_setting_t *s, const char *path, const char *what) {
+        char shown[SHOWN_SIZE];
+
+        config_show_value(s, k->secret, shown, sizeof shown);
+        return bad(l, s, path, shown, what, k->allowed);
+}
+
+static void not_supported(ConfigLoader *l, const ConfigKey *k, const config_setting_t *s, const char *path) {
+        CLEANUP_BUF Buf allowed = { 0 };
+        char shown[SHOWN_SIZE];
+
+        if (!config_key_default(k, &allowed))
+                buf_puts(&allowed, "leave it out");
+        config_show_value(s, k->secret, shown, sizeof shown);
+        config_problem(l, CONFIG_ERROR, s, "%s: value %s: not supported yet; allowed: %s", path, shown,
+                       allowed.data ? allowed.data : "");
+}
+
+static void unknown_key(ConfigLoader *l, const ConfigKey *table, const config_setting_t *s, const char *path, const char *name) {
+        const ConfigKey *k = config_key_nearest(table, name);
+
+        if (k)
+                config_problem(l, CONFIG_WARNING, s, "%s: unknown key, ignored (did you mean %s?)", path, k->name);
+        else
+                config_problem(l, CONFIG_WARNING, s, "%s: unknown key, ignored", path);
+}
+
+/* The name of a member; an over-long one is cut, which no key of the table is. */
+static void member_path(char ret[static CONFIG_KEY_MAX], const char *path, const config_setting_t *m) {
+        int n = snprintf(ret, CONFIG_KEY_MAX, "%s%s%s", path, path[0] ? "." : "", config_setting_name(m));
+
+        if (n < 0 || n >= CONFIG_KEY_MAX)
+                memcpy(ret + CONFIG_KEY_MAX - 4, "...", 4);
+}
+
+static void entry_path(char ret[static CONFIG_KEY_MAX], const char *path, int i) {
+        int n = snprintf(ret, CONFIG_KEY_MAX, "%s[%d]", path, i);
+
+        if (n < 0 || n >= CONFIG_KEY_MAX)
+                memcpy(ret + CONFIG_KEY_MAX - 4, "...", 4);
+}
+
+/* ---- checks: do not touch the Config ---- */
+
+static bool is_integer(const config_setting_t *s) {
+        return config_setting_type(s) == CONFIG_TYPE_INT || config_setting_type(s) == CONFIG_TYPE_INT64;
+}
+
+static int64_t integer_of(const config_setting_t *s) {
+        return config_setting_type(s) == CONFIG_TYPE_INT64 ? config_setting_get_int64(s) : config_setting_get_int(s);
+}
+
+static bool is_string(const config_setting_t *s) {
+        return config_setting_type(s) == CONFIG_TYPE_STRING;
+}
+
+static bool is_list(const config_setting_t *s) {
+        return config_setting_type(s) == CONFIG_TYPE_ARRAY || config_setting_type(s) == CONFIG_TYPE_LIST;
+}
+
+static const config_setting_t *element(const config_setting_t *s, int i) {
+        return config_setting_get_elem(s, (unsigned) i);
+}
+
+static bool check_integer(ConfigLoader *l, const ConfigKey *k, const config_setting_t *s, const char *path) {
+        const char *wide = config_text_wide(&l->text, path);
+
+        if (wide) { /* the value libconfig has is not the one in the file */
+                CLEANUP_BUF Buf allowed = { 0 };
+
+                config_key_allowed(k, &allowed);
+                return bad(l, s, path, wide, "outside 32 bits", allowed.data ? allowed.data : "");
+        }
+        if (!is_integer(s))
+                return bad_value(l, k, s, path, "not an integer");
+        if (integer_of(s) < k->min || integer_of(s) > k->max)
+                return bad_value(l, k, s, path, "out of range");
+        return true;
+}
+
+static const KeyChoice *choice_of(const ConfigKey *k, const char *name) {
+        for (const KeyChoice *c = k->choices; c->name; c++)
+                if (strcmp(c->name, name) == 0)
+                        return c;
+        return NULL;
+}
+
+static bool check_string(ConfigLoader *l, const ConfigKey *k, const config_setting_t *s, const char *path) {
+        if (!is_string(s))
+                return bad_string(l, k, s, path, "not a string");
+        if (k->check && !k->check(config_setting_get_string(s)))
+                return bad_string(l, k, s, path, "not valid");
+        return true;
+}
+
+static bool check_choice(ConfigLoader *l, const ConfigKey *k, const config_setting_t *s, const char *path) {
+        if (!is_string(s))
+                return bad_value(l, k, s, path, "not a string");
+        if (!choice_of(k, config_setting_get_string(s)))
+                return bad_value(l, k, s, path, "not known");
+        return true;
+}
+
+static bool check_list(ConfigLoader *l, const ConfigKey *k, const config_setting_t *s, const char *path) {
+        if (!is_list(s))
+                return bad_value(l, k, s, path, "not a list");
+        if (config_setting_length(s) > CONFIG_LIST_MAX) {
+                config_problem(l, CONFIG_ERROR, s, "%s: %d entries; allowed: at most %d", path, config_setting_length(s),
+                               CONFIG_LIST_MAX);
+                return false;
+        }
+        return true;
+}
+
+static bool check_strings(ConfigLoader *l, const ConfigKey *k, const config_setting_t *s, const char *path) {
+        char entry[CONFIG_KEY_MAX];
+        bool good = true;
+
+        if (!check_list(l, k, s, path))
+                return false;
+        for (int i = 0; i < config_setting_length(s); i++) {
+                entry_path(entry, path, i);
+                good = check_string(l, k, element(s, i), entry) && good;
+        }
+        return good;
+}
+
+static bool check_free(ConfigLoader *l, const ConfigKey *k, const config_setting_t *s, const char *path) {
+        char entry[CONFIG_KEY_MAX];
+        bool good = true;
+
+        if (config_setting_type(s) != CONFIG_TYPE_GROUP)
+                return bad_value(l, k, s, path, "not a group");
+        for (int i = 0; i < config_setting_length(s); i++) {
+                const config_setting_t *m = element(s, i);
+
+                member_path(entry, path, m);
+                good = check_string(l, k, m, entry) && good;
+        }
+        return good;
+}
+
+static bool check_key(ConfigLoader *l, const ConfigKey *k, const config_setting_t *s, const char *path);
+static bool is_default(const ConfigKey *k, const config_setting_t *s);
+
+/* What an entry of an exit_codes list means: `code`, or `from` and `to`. */
+static bool check_exit_code(ConfigLoader *l, const config_setting_t *group, const char *path) {
+        const config_setting_t *code = config_setting_get_member(group, "code"), *from = config_setting_get_member(group, "from"),
+                               *to = config_setting_get_member(group, "to");
+
+        if (code ? from || to : !from || !to) {
+                config_problem(l, CONFIG_ERROR, group, "%s: either code, or from and to, expected", path);
+                return false;
+        }
+        if (from && is_integer(from) && is_integer(to) && integer_of(from) > integer_of(to)) {
+                config_problem(l, CONFIG_ERROR, from, "%s.from: value %lld: larger than %s.to (%lld)", path,
+                               (long long) integer_of(from), path, (long long) integer_of(to));
+                return false;
+        }
+        return true;
+}
+
+static bool check_members(ConfigLoader *l, const ConfigKey *table, const config_setting_t *group, const char *path) {
+        char entry[CONFIG_KEY_MAX];
+        bool good = true;
+
+        for (int i = 0; i < config_setting_length(group); i++) {
+                const config_setting_t *m = element(group, i);
+                const ConfigKey *k = config_key_find(table, config_setting_name(m));
+
+                member_path(entry, path, m);
+                if (!k) {
+                        unknown_key(l, table, m, entry, config_setting_name(m));
+                        continue;
+                }
+                good = check_key(l, k, m, entry) && good;
+        }
+        for (const ConfigKey *k = table; k->name; k++)
+                if (k->required && !config_setting_get_member(group, k->name)) {
+                        config_problem(l, CONFIG_ERROR, group, "%s.%s: missing", path, k->name);
+                        good = false;
+                }
+        if (config_key_find(table, "code"))
+                good = check_exit_code(l, group, path) && good;
+        return good;
+}
+
+static bool check_groups(ConfigLoader *l, const ConfigKey *k, const config_setting_t *s, const char *path) {
+        char entry[CONFIG_KEY_MAX];
+        bool good = true;
+
+        if (!check_list(l, k, s, path))
+                return false;
+        for (int i = 0; i < config_setting_length(s); i++) {
+                entry_path(entry, path, i);
+                if (config_setting_type(element(s, i)) != CONFIG_TYPE_GROUP)
+                        good = bad_value(l, k, element(s, i), entry, "not a group");
+                else
+                        good = check_members(l, k->members, element(s, i), entry) && good;
+        }
+        return good;
+}
+
+static bool check_type(ConfigLoader *l, const ConfigKey *k, const config_setting_t *s, const char *path) {
+        switch (k->type) {
+        case KEY_STRING:
+                return check_string(l, k, s, path);
+        case KEY_INTEGER:
+                return check_integer(l, k, s, path);
+        case KEY_BOOLEAN:
+                return config_setting_type(s) == CONFIG_TYPE_BOOL || bad_value(l, k, s, path, "not a boolean");
+        case KEY_CHOICE:
+                return check_choice(l, k, s, path);
+        case KEY_STRINGS:
+                return check_strings(l, k, s, path);
+        case KEY_GROUPS:
+                return check_groups(l, k, s, path);
+        case KEY_FREE:
+                return check_free(l, k, s, path);
+        }
+        return false;
+}
+
+static bool check_key(ConfigLoader *l, const ConfigKey *k, const config_setting_t *s, const char *path) {
+        if (!check_type(l, k, s, path))
+                return false;
+        if (k->later && !is_default(k, s)) {
+                not_supported(l, k, s, path);
+                return false;
+        }
+        return true;
+}
+
+/* Of a value that passed check_type(). */
+static bool is_default(const ConfigKey *k, const config_setting_t *s) {
+        switch (k->type) {
+        case KEY_STRING:
+                return k->list && strcmp(config_setting_get_string(s), k->list[0]) == 0;
+        case KEY_INTEGER:
+                return integer_of(s) == k->number;
+        case KEY_BOOLEAN:
+                return config_setting_get_bool(s) == k->number;
+        case KEY_CHOICE:
+                return choice_of(k, config_setting_get_string(s))->value == k->number;
+        case KEY_STRINGS:
+                for (int i = 0; i < config_setting_length(s); i++)
+                        if (!k->list || !k->list[i] || strcmp(config_setting_get_string(element(s, i)), k->list[i]) != 0)
+                                return false;
+                return !k->list || !k->list[config_setting_length(s)];
+        case KEY_GROUPS:
+        case KEY_FREE:
+                return config_setting_length(s) == 0;
+        }
+        return false;
+}
+
+/* ---- values: into the Config ---- */
+
+static char **strings_free(char **list) {
+        for (char **p = list; p && *p; p++)
+                free(*p);
+        free(list);
+        return NULL;
+}
+
+static void *member(void *base, const ConfigKey *k) {
+        return (char *) base + k->offset;
+}
+
+static void put_string(ConfigLoader *l, const ConfigKey *k, void *base, const char *value) {
+        char **slot = member(base, k);
+
+        free(*slot);
+        *slot = strdup(value);
+        if (!*slot)
+                l->no_memory = -ENOMEM;
+}
+
+/* A list of n strings: of `setting`, or the first n of `list`. */
+static void put_strings(ConfigLoader *l, const ConfigKey *k, void *base, const config_setting_t *setting,
+                        const char *const *list, size_t n) {
+        char ***slot = member(base, k);
+        char **copy = calloc(n + 1, sizeof *copy);
+
+        for (size_t i = 0; copy && i < n; i++) {
+                copy[i] = strdup(setting ? config_setting_get_string(element(setting, (int) i)) : list[i]);
+                if (!copy[i])
+                        copy = strings_free(copy);
+        }
+        if (!copy) {
+                l->no_memory = -ENOMEM;
+                return;
+        }
+        strings_free(*slot);
+        *slot = copy;
+}
+
+static void put_key(ConfigLoader *l, const ConfigKey *k, const config_setting_t *s, void *base);
+
+static void put_overrides(ConfigLoader *l, const ConfigKey *k, const config_setting_t *s) {
+        size_t n = (size_t) config_setting_length(s);
+
+        l->c->overrides = calloc(n + 1, sizeof *l->c->overrides);
+        if (!l->c->overrides) {
+                l->no_memory = -ENOMEM;
+                return;
+        }
+        l->c->n_overrides = n;
+        for (size_t i = 0; i < n; i++) {
+                const config_setting_t *group = element(s, (int) i);
+                ConfigOverride *o = &l->c->overrides[i];
+
+                *o = (ConfigOverride){ .timeout = -1, .kill_grace = -1, .on_interrupt = -1 };
+                for (int j = 0; j < config_setting_length(group); j++) {
+                        const config_setting_t *m = element(group, j);
+                        const ConfigKey *mk = config_key_find(k->members, config_setting_name(m));
+
+                        if (mk)
+                                put_key(l, mk, m, o);
+                }
+        }
+}
+
+/* Of a value that passed check_key(). */
+static void put_key(ConfigLoader *l, const ConfigKey *k, const config_setting_t *s, void *base) {
+        if (k->offset == KEY_NOT_STORED)
+                return;
+        switch (k->type) {
+        case KEY_STRING:
+                put_string(l, k, base, config_setting_get_string(s));
+                return;
+        case KEY_INTEGER:
+                *(int64_t *) member(base, k) = integer_of(s);
+                return;
+        case KEY_BOOLEAN:
+                *(bool *) member(base, k) = config_setting_get_bool(s);
+                return;
+        case KEY_CHOICE:
+                *(int *) member(base, k) = choice_of(k, config_setting_get_string(s))->value;
+                return;
+        case KEY_STRINGS:
+                put_strings(l, k, base, s, NULL, (size_t) config_setting_length(s));
+                return;
+        case KEY_GROUPS:
+                put_overrides(l, k, s);
+                return;
+        case KEY_FREE:
+                return;
+        }
+}
+
+static void put_default(ConfigLoader *l, const ConfigKey *k) {
+        size_t n = 0;
+
+        if (k->offset == KEY_NOT_STORED)
+                return;
+        switch (k->type) {
+        case KEY_STRING:
+                if (k->list)
+                        put_string(l, k, l->c, k->list[0]);
+                return;
+        case KEY_INTEGER:
+                *(int64_t *) member(l->c, k) = k->number;
+                return;
+        case KEY_BOOLEAN:
+                *(bool *) member(l->c, k) = k->number;
+                return;
+        case KEY_CHOICE:
+                *(int *) member(l->c, k) = (int) k->number;
+                return;
+        case KEY_STRINGS:
+                while (k->list && k->list[n])
+                        n++;
+                put_strings(l, k, l->c, NULL, k->list, n);
+                return;
+        case KEY_GROUPS:
+        case KEY_FREE:
+                return;
+        }
+}
+
+/* ---- the tree ---- */
+
+/* Is `path` a group of the table: does a key start with it and a dot? */
+static bool is_group(const char *path) {
+        size_t n = strlen(path);
+
+        for (const ConfigKey *k = config_keys; k->name; k++)
+                if (strncmp(k->name, path, n) == 0 && k->name[n] == '.')
+                        return true;
+        return false;
+}
+
+static void load_group(ConfigLoader *l, const config_setting_t *group, const char *prefix) {
+        char path[CONFIG_KEY_MAX];
+
+        for (int i = 0; i < config_setting_length(group); i++) {
+                const config_setting_t *s = element(group, i);
+                const ConfigKey *k;
+
+                member_path(path, prefix, s);
+                k = config_key_find(config_keys, path);
+                if (k) {
+                        l->seen[k - config_keys] = s;
+                        if (check_key(l, k, s, path))
+                                put_key(l, k, s, l->c);
+                } else if (!is_group(path))
+                        unknown_key(l, config_keys, s, path, path);
+                else if (config_setting_type(s) != CONFIG_TYPE_GROUP) {
+                        char shown[SHOWN_SIZE];
+
+                        config_show_value(s, false, shown, sizeof shown);
+                        config_problem(l, CONFIG_ERROR, s, "%s: value %s: not a group; allowed: %s = { ... };", path, shown, path);
+                } else
+                        load_group(l, s, path);
+        }
+}
+
+const config_setting_t *config_seen(const ConfigLoader *l, const char *name) {
+        const ConfigKey *k = config_key_find(config_keys, name);
+
+        return k ? l->seen[k - config_keys] : NULL;
+}
+
+static void report_missing(ConfigLoader *l) {
+        for (const ConfigKey *k = config_keys; k->name; k++) {
+                CLEANUP_BUF Buf allowed = { 0 };
+
+                if (!k->required || l->seen[k - config_keys])
+                        continue;
+                config_key_allowed(k, &allowed);
+                config_problem(l, CONFIG_ERROR, NULL, "%s: missing; allowed: %s", k->name, allowed.data ? allowed.data : "");
+        }
+}
+
+static void report_syntax(ConfigLoader *l, const config_t *tree) {
+        const char *file = config_error_file(tree) ? config_error_file(tree) : l->c->file;
+        CLEANUP_BUF Buf text = { 0 };
+
+        buf_printf(&text, "%s:%d: %s", file, config_error_line(tree), config_error_text(tree) ? config_error_text(tree) : "error");
+        if (l->text.dotted_file && strcmp(l->text.dotted_file, file) == 0 &&
+            l->text.dotted_line == (unsigned) config_error_line(tree))
+                buf_puts(&text, "; a dotted name is a group: write group = { name = value; };");
+        report_text(l, CONFIG_ERROR, text.data ? text.data : "no memory");
+}
+
+static void load_tree(ConfigLoader *l) {
+        CLEANUP_FREE char *directory = config_directory_of(l->c->file);
+        config_t tree;
+
+        config_init(&tree);
+        config_set_include_dir(&tree, directory ? directory : "/");
+        if (config_read_file(&tree, l->c->file) != CONFIG_TRUE)
+                report_syntax(l, &tree);
+        else {
+                load_group(l, config_root_setting(&tree), "");
+                report_missing(l);
+                config_resolve(l);
+        }
+        memset(l->seen, 0, config_key_count() * sizeof *l->seen);
+        config_destroy(&tree);
+}
+
+static int loader_run(ConfigLoader *l) {
+        Error e = { 0 };
+        int r = config_text_scan(l->c->file, &l->text, &e);
+
+        if (r < 0) {
+                report_text(l, CONFIG_ERROR, e.text);
+                return r;
+        }
+        for (const ConfigKey *k = config_keys; k->name; k++)
+                put_default(l, k);
+        load_tree(l);
+        if (l->no_memory < 0)
+                return l->no_memory;
+        return l->errors ? -EINVAL : 0;
+}
+
+int config_load(const char *path, ConfigReport report, void *userdata, Config **ret) {
+        CLEANUP(config_free) Config *c = calloc(1, sizeof *c);
+        ConfigLoader l = { .c = c, .report = report, .userdata = userdata };
+        int r;
+
+        if (!c)
+                return -ENOMEM;
+        c->file = config_absolute_path(path);
+        l.seen = calloc(config_key_count(), sizeof(const config_setting_t *));
+        r = c->file && l.seen ? loader_run(&l) : -ENOMEM;
+        config_text_done(&l.text);
+        free(l.seen);
+        if (r < 0)
+                return r;
+        *ret = TAKE(c);
+        return 0;
+}
+
+Config *config_free(Config *c) {
+        if (!c)
+                return NULL;
+        for (const ConfigKey *k = config_keys; k->name; k++) {
+                if (k->offset == KEY_NOT_STORED)
+                        continue;
+                if (k->type == KEY_STRING)
+                        free(*(char **) member(c, k));
+                else if (k->type == KEY_STRINGS)
+                        strings_free(*(char ***) member(c, k));
+        }
+        for (size_t i = 0; i < c->n_overrides; i++)
+                free(c->overrides[i].name);
+        free(c->overrides);
+        free(c->file);
+        free(c);
+        return NULL;
+}
+
+/* ---- overrides ---- */
+
+static size_t stem_length(const char *name) {
+        size_t n = strlen(name);
+
+        return n > 3 && strcmp(name + n - 3, ".sh") == 0 ? n - 3 : n;
+}
+
+const ConfigOverride *config_override(const Config *c, const char *handler) {
+        size_t n = stem_length(handler);
+
+        for (size_t i = 0; i < c->n_overrides; i++)
+                if (strcmp(c->overrides[i].name, handler) == 0)
+                        return &c->overrides[i];
+        for (size_t i = 0; i < c->n_overrides; i++)
+                if (stem_length(c->overrides[i].name) == n && strncmp(c->overrides[i].name, handler, n) == 0)
+                        return &c->overrides[i];
+        return NULL;
+}

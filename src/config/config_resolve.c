@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What depends on the environment, on the place of the file, or on more than one key. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/fileio.h"
+#include "config/config_internal.h"
+
+char *config_absolute_path(const char *path) {
+        CLEANUP_FREE char *cwd = NULL;
+        char *ret;
+
+        if (path[0] == '/')
+                return strdup(path);
+        cwd = getcwd(NULL, 0);
+        if (!cwd || asprintf(&ret, "%s/%s", strcmp(cwd, "/") == 0 ? "" : cwd, path) < 0)
+                return NULL;
+        return ret;
+}
+
+char *config_directory_of(const char *path) {
+        const char *slash = strrchr(path, '/');
+
+        if (!slash || slash == path)
+                return strdup("/");
+        return strndup(path, (size_t) (slash - path));
+}
+
+/* Replace a string; NULL = no memory. */
+static void set_string(ConfigLoader *l, char **slot, char *value) {
+        if (!value) {
+                l->no_memory = -ENOMEM;
+                return;
+        }
+        free(*slot);
+        *slot = value;
+}
+
+static char *join(const char *directory, const char *name) {
+        char *ret;
+
+        return asprintf(&ret, "%s/%s", directory, name) < 0 ? NULL : ret;
+}
+
+/* ---- derived values ---- */
+
+/* A bare name: $CREDENTIALS_DIRECTORY if it is there, else beside the configuration file. */
+static void resolve_file(ConfigLoader *l, char **slot) {
+        const char *credentials = secure_getenv("CREDENTIALS_DIRECTORY");
+        CLEANUP_FREE char *directory = NULL;
+
+        if (!*slot || (*slot)[0] == '/')
+                return;
+        if (!strchr(*slot, '/') && credentials && credentials[0] == '/') {
+                char *there = join(credentials, *slot);
+
+                if (there && access(there, F_OK) == 0) {
+                        set_string(l, slot, there);
+                        return;
+                }
+                free(there);
+        }
+        directory = config_directory_of(l->c->file);
+        set_string(l, slot, directory ? join(strcmp(directory, "/") == 0 ? "" : directory, *slot) : NULL);
+}
+
+/* The key, else the environment (systemd gives a list with colons: its first entry), else the default that is there. */
+static void resolve_directory(ConfigLoader *l, const char *key, const char *variable, char **slot) {
+        const char *value = secure_getenv(variable);
+        CLEANUP_FREE char *first = NULL;
+
+        if (config_seen(l, key) || !value || !*value)
+                return;
+        first = strndup(value, strcspn(value, ":"));
+        if (first && !config_check_absolute(first)) {
+                char shown[CONFIG_VALUE_SHOWN_MAX + 16];
+
+                config_show_string(first, false, shown, sizeof shown);
+                config_problem(l, CONFIG_ERROR, NULL, "%s: value %s of $%s: not valid; allowed: an absolute path", key, shown,
+                               variable);
+                return;
+        }
+        set_string(l, slot, TAKE(first));
+}
+
+static void resolve_connection(ConfigLoader *l) {
+        Config *c = l->c;
+
+        if (!c->client_id && c->thing_name)
+                set_string(l, &c->client_id, strdup(c->thing_name));
+        if (!c->alpn)
+                set_string(l, &c->alpn, strdup(c->port != 443 ? "" : c->username ? "mqtt" : "x-amzn-mqtt-ca"));
+        if (c->publish_rate < 0)
+                c->publish_rate = c->endpoint && strstr(c->endpoint, ".amazonaws.com") ? 50 : 0;
+}
+
+static void resolve_handler_directories(ConfigLoader *l) {
+        const config_setting_t *one = config_seen(l, "handlers.directory"), *all = config_seen(l, "handlers.directories");
+
+        if (one && all)
+                config_problem(l, CONFIG_ERROR, one, "handlers.directory: set together with handlers.directories (line %u); "
+                               "allowed: one of the two", (unsigned) config_setting_source_line(all));
+        else if (one && config_setting_type(one) == CONFIG_TYPE_STRING) {
+                CLEANUP_FREE char *copy = strdup(config_setting_get_string(one));
+
+                if (copy && l->c->handler_directories && l->c->handler_directories[0])
+                        set_string(l, &l->c->handler_directories[0], TAKE(copy));
+                else
+                        l->no_memory = -ENOMEM;
+        } else if (all && l->c->handler_directories && !l->c->handler_directories[0])
+                config_problem(l, CONFIG_ERROR, all, "handlers.directories: value [ ]: empty; allowed: at least one absolute path");
+}
+
+/* ---- relationships ---- */
+
+static void check_needs(ConfigLoader *l, const char *key, const char *other) {
+        if (config_seen(l, key) && !config_seen(l, other))
+                config_problem(l, CONFIG_ERROR, config_seen(l, key), "%s: needs %s, which is missing", key, other);
+}
+
+static void check_credentials(ConfigLoader *l) {
+        check_needs(l, "credentials.key_file", "credentials.cert_file");
+        check_needs(l, "credentials.cert_file", "credentials.key_file");
+        check_needs(l, "credentials.password_file", "credentials.username");
+        if (!config_seen(l, "credentials.cert_file") && !config_seen(l, "credentials.key_file") &&
+            !config_seen(l, "credentials.username"))
+                config_problem(l, CONFIG_WARNING, NULL, "credentials: neither cert_file and key_file nor username is set: the "
+                               "broker has to let everyone in");
+}
+
+static void check_reconnect(ConfigLoader *l) {
+        const config_setting_t *at = config_seen(l, "connection.reconnect_min");
+
+        if (l->c->reconnect_min > l->c->reconnect_max)
+                config_problem(l, CONFIG_ERROR, at ? at : config_seen(l, "connection.reconnect_max"),
+                               "connection.reconnect_min: value %lld: larger than connection.reconnect_max (%lld)",
+                               (long long) l->c->reconnect_min, (long long) l->c->reconnect_max);
+}
+
+static void check_environment(ConfigLoader *l) {
+        char **list = l->c->environment;
+
+        for (size_t i = 0; list && list[i]; i++)
+                for (size_t j = 0; j < i; j++) {
+                        size_t n = strcspn(list[i], "=");
+
+                        if (strncmp(list[i], list[j], n + 1) == 0) {
+                                config_problem(l, CONFIG_ERROR, config_seen(l, "handlers.environment"),
+                                               "handlers.environment[%zu]: value \"%.*s=...\": the name is there already", i, (int) n,
+                                               list[i]);
+                                break;
+                        }
+                }
+}
+
+static void check_overrides(ConfigLoader *l) {
+        for (size_t i = 0; i < l->c->n_overrides; i++)
+                for (size_t j = 0; j < i; j++) {
+                        const char *name = l->c->overrides[i].name;
+
+                        if (name && l->c->overrides[j].name && strcmp(name, l->c->overrides[j].name) == 0)
+                                config_problem(l, CONFIG_ERROR, config_seen(l, "handlers.override"),
+                                               "handlers.override[%zu].name: value \"%s\": there already, as handlers.override[%zu]", i,
+                                               name, j);
+                }
+}
+
+void config_resolve(ConfigLoader *l) {
+        Config *c = l->c;
+
+        resolve_connection(l);
+        resolve_file(l, &c->ca_file);
+        resolve_file(l, &c->cert_file);
+        resolve_file(l, &c->key_file);
+        resolve_file(l, &c->password_file);
+        resolve_handler_directories(l);
+        resolve_directory(l, "state_directory", "STATE_DIRECTORY", &c->state_directory);
+        resolve_directory(l, "runtime_directory", "RUNTIME_DIRECTORY", &c->runtime_directory);
+        check_credentials(l);
+        check_reconnect(l);
+        check_environment(l);
+        check_overrides(l);
+}
+
+/* ---- files ---- */
+
+typedef struct FileCheck {
+        const Config *c;
+        ConfigReport report;
+        void *userdata;
+        bool bad;
+} FileCheck;
+
+static void file_problem(FileCheck *f, ConfigSeverity severity, const char *key, const char *path, const char *what) {
+        CLEANUP_BUF Buf text = { 0 };
+
+        f->bad = f->bad || severity == CONFIG_ERROR;
+        buf_printf(&text, "%s: %s: value \"%s\": %s", f->c->file, key, path, what);
+        if (f->report)
+                f->report(severity, text.data ? text.data : "no memory", f->userdata);
+}
+
+enum { CREDENTIAL_BYTES_MAX = 1 << 20 };
+
+/* Is there a PEM block whose label ends in `label`? */
+static bool has_pem(const char *text, const char *label) {
+        static const char begin[] = "-----BEGIN ";
+
+        for (const char *p = text; (p = strstr(p, begin)); p += sizeof begin - 1) {
+                const char *end = strstr(p + sizeof begin - 1, "-----");
+                size_t n = strlen(label);
+
+                if (end && (size_t) (end - p) >= sizeof begin - 1 + n && strncmp(end - n, label, n) == 0)
+                        return true;
+        }
+        return false;
+}
+
+/* NULL, or what is wrong. A NULL label is a password's file. */
+static const char *content_problem(int fd, const char *label, char *why, size_t size) {
+        CLEANUP_FREE char *data = NULL;
+        size_t len = 0;
+        int r = file_read_fd(fd, CREDENTIAL_BYTES_MAX, &data, &len);
+
+        if (r < 0)
+                (void) snprintf(why, size, "cannot be read: %s", strerror(-r));
+        else if (!label && (len == 0 || data[0] == '\n'))
+                (void) snprintf(why, size, "its first line is empty; allowed: a password");
+        else if (label && !has_pem(data, label))
+                (void) snprintf(why, size, "not PEM: no \"-----BEGIN ... %s-----\" in it", label);
+        else
+                return NULL;
+        return why;
+}
+
+static void check_credential(FileCheck *f, const char *key, const char *path, const char *label) {
+        CLEANUP_FD int fd = -1;
+        char why[160];
+        const char *what = NULL;
+        struct stat st;
+
+        if (!path)
+                return;
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+        if (fd < 0 || fstat(fd, &st) < 0) {
+                (void) snprintf(why, sizeof why, "cannot be read: %s; allowed: a file the agent may read", strerror(errno));
+                what = why;
+        } else if (!S_ISREG(st.st_mode))
+                what = "not a regular file";
+        else
+                what = content_problem(fd, label, why, sizeof why);
+        if (what)
+                file_problem(f, CONFIG_ERROR, key, path, what);
+        else if ((!label || strcmp(label, "PRIVATE KEY") == 0) && (st.st_mode & S_IRWXO))
+                file_problem(f, CONFIG_WARNING, key, path, "everyone on this machine can read or change it; chmod o= it");
+}
+
+static void check_directory(FileCheck *f, const char *path) {
+        struct stat st;
+
+        if (stat(path, &st) < 0)
+                file_problem(f, CONFIG_WARNING, "handlers.directories", path, strerror(errno));
+        else if (!S_ISDIR(st.st_mode))
+                file_problem(f, CONFIG_WARNING, "handlers.directories", path, "not a directory");
+}
+
+int config_check_files(const Config *c, ConfigReport report, void *userdata) {
+        FileCheck f = { .c = c, .report = report, .userdata = userdata };
+
+        check_credential(&f, "credentials.ca_file", c->ca_file, "CERTIFICATE");
+        check_credential(&f, "credentials.cert_file", c->cert_file, "CERTIFICATE");
+        check_credential(&f, "credentials.key_file", c->key_file, "PRIVATE KEY");
+        check_credential(&f, "credentials.password_file", c->password_file, NULL);
+        for (char **p = c->handler_directories; *p; p++)
+                check_directory(&f, *p);
+        return f.bad ? -EINVAL : 0;
+}

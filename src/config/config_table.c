@@ -1,0 +1,539 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every key there is: what the loader takes, what conf/agent.conf shows and what agent.conf(5) lists come from here. */
+#include <arpa/inet.h>
+#include <string.h>
+
+#include "base/utf8.h"
+#include "config/config_internal.h"
+
+/* ---- checks ---- */
+
+static bool is_alnum(char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+/* min to max bytes, letters, digits and `others` only. */
+static bool made_of(const char *value, size_t min, size_t max, const char *others) {
+        size_t n = strlen(value);
+
+        if (n < min || n > max)
+                return false;
+        for (const char *p = value; *p; p++)
+                if (!is_alnum(*p) && !strchr(others, *p))
+                        return false;
+        return true;
+}
+
+static bool has_control(const char *value) {
+        for (const char *p = value; *p; p++)
+                if ((unsigned char) *p < 0x20 || *p == 0x7f)
+                        return true;
+        return false;
+}
+
+static bool is_text(const char *value, size_t min, size_t max) {
+        size_t n = strlen(value);
+
+        return n >= min && n <= max && !has_control(value) && utf8_valid(value, n);
+}
+
+static bool check_thing_name(const char *value) {
+        return made_of(value, 1, 128, ":_-");
+}
+
+static bool check_client_id(const char *value) {
+        return is_text(value, 1, 128);
+}
+
+static bool check_endpoint(const char *value) {
+        struct in6_addr address;
+
+        return made_of(value, 1, 253, ".-_") || inet_pton(AF_INET6, value, &address) == 1;
+}
+
+static bool check_alpn(const char *value) {
+        return made_of(value, 0, 255, ".-_/+");
+}
+
+static bool check_file(const char *value) {
+        return is_text(value, 1, CONFIG_STRING_MAX);
+}
+
+bool config_check_absolute(const char *value) {
+        return value[0] == '/' && is_text(value, 1, CONFIG_STRING_MAX);
+}
+
+static bool check_socket(const char *value) {
+        return config_check_absolute(value) && strlen(value) <= 107;
+}
+
+static bool check_proxy(const char *value) {
+        static const char scheme[] = "http://";
+
+        return strncmp(value, scheme, sizeof scheme - 1) == 0 && value[sizeof scheme - 1] && is_text(value, 1, 512) &&
+               !strchr(value, ' ');
+}
+
+static bool check_user(const char *value) {
+        return made_of(value, 1, 32, "._-$") && value[0] != '-';
+}
+
+static bool check_handler(const char *value) {
+        return made_of(value, 1, 64, "._+-") && value[0] != '.';
+}
+
+static bool check_environment(const char *value) {
+        const char *equals = strchr(value, '=');
+
+        if (!equals || equals == value || (value[0] >= '0' && value[0] <= '9') || strlen(value) > CONFIG_STRING_MAX)
+                return false;
+        for (const char *p = value; p < equals; p++)
+                if (!is_alnum(*p) && *p != '_')
+                        return false;
+        return strncmp(value, "IOT_JOB_", 8) != 0;
+}
+
+static bool check_string(const char *value) {
+        return is_text(value, 1, CONFIG_STRING_MAX);
+}
+
+static bool check_memory(const char *value) {
+        size_t digits = strspn(value, "0123456789");
+
+        if (strcmp(value, "infinity") == 0)
+                return true;
+        return digits >= 1 && digits <= 15 && (value[digits] == '\0' || (strchr("KMGT%", value[digits]) && !value[digits + 1]));
+}
+
+/* ---- choices ---- */
+
+static const KeyChoice transports[] = { { "mqtt", 0 }, { "websocket", 1 }, { NULL, 0 } };
+static const KeyChoice protocols[] = {
+        { "3.1", CONFIG_PROTOCOL_31 }, { "3.1.1", CONFIG_PROTOCOL_311 }, { "5", CONFIG_PROTOCOL_5 }, { NULL, 0 }
+};
+static const KeyChoice on_interrupt[] = {
+        { "fail", CONFIG_INTERRUPT_FAIL }, { "rerun", CONFIG_INTERRUPT_RERUN }, { NULL, 0 }
+};
+static const KeyChoice report_output[] = {
+        { "on-failure", CONFIG_REPORT_ON_FAILURE }, { "always", CONFIG_REPORT_ALWAYS }, { "never", CONFIG_REPORT_NEVER },
+        { NULL, 0 }
+};
+static const KeyChoice on_orphan[] = {
+        { "fail", CONFIG_ORPHAN_FAIL }, { "run", CONFIG_ORPHAN_RUN }, { "leave", CONFIG_ORPHAN_LEAVE }, { NULL, 0 }
+};
+static const KeyChoice log_levels[] = {
+        { "debug", LOG_LEVEL_DEBUG }, { "info", LOG_LEVEL_INFO }, { "notice", LOG_LEVEL_NOTICE },
+        { "warning", LOG_LEVEL_WARNING }, { "error", LOG_LEVEL_ERROR }, { NULL, 0 }
+};
+static const KeyChoice outcomes[] = {
+        { "success", 0 }, { "failure", 1 }, { "retry", 2 }, { "reboot", 3 }, { "reject", 4 }, { NULL, 0 }
+};
+static const KeyChoice on_cancel[] = { { "stop", 0 }, { "finish", 1 }, { NULL, 0 } };
+
+/* ---- defaults that are texts ---- */
+
+static const char *const default_directories[] = { "/etc/iot-jobs/handlers.d", NULL };
+static const char *const default_reboot[] = { "systemctl", "reboot", NULL };
+static const char *const default_trusted_keys[] = { "/etc/iot-jobs/trusted-keys.d", NULL };
+static const char *const default_socket[] = { "/run/iot-jobs/runner.sock", NULL };
+static const char *const default_user[] = { "iot-jobs", NULL };
+static const char *const default_state[] = { "/var/lib/iot-jobs", NULL };
+static const char *const default_runtime[] = { "/run/iot-jobs", NULL };
+
+#define AT(member) ((ptrdiff_t) offsetof(Config, member))
+#define AT_OVERRIDE(member) ((ptrdiff_t) offsetof(ConfigOverride, member))
+
+static const char allowed_path[] = "an absolute path";
+static const char allowed_file[] = "a file name";
+static const char allowed_user[] = "a user name";
+
+/* ---- members of lists of groups ---- */
+
+static const ConfigKey exit_code_keys[] = {
+        { .name = "code", .type = KEY_INTEGER, .min = 0, .max = 255, .number = -1, .offset = KEY_NOT_STORED },
+        { .name = "from", .type = KEY_INTEGER, .min = 0, .max = 255, .number = -1, .offset = KEY_NOT_STORED },
+        { .name = "to", .type = KEY_INTEGER, .min = 0, .max = 255, .number = -1, .offset = KEY_NOT_STORED },
+        { .name = "outcome", .type = KEY_CHOICE, .choices = outcomes, .number = -1, .required = true,
+          .offset = KEY_NOT_STORED },
+        { .name = NULL }
+};
+
+static const ConfigKey override_keys[] = {
+        { .name = "name", .type = KEY_STRING, .required = true, .check = check_handler,
+          .allowed = "1 to 64 characters of [A-Za-z0-9._+-], the first not a dot", .offset = AT_OVERRIDE(name) },
+        { .name = "timeout", .type = KEY_INTEGER, .min = 0, .max = 31536000, .number = -1, .unit = "seconds",
+          .offset = AT_OVERRIDE(timeout) },
+        { .name = "kill_grace", .type = KEY_INTEGER, .min = 0, .max = 3600, .number = -1, .unit = "seconds",
+          .offset = AT_OVERRIDE(kill_grace) },
+        { .name = "on_interrupt", .type = KEY_CHOICE, .choices = on_interrupt, .number = -1,
+          .offset = AT_OVERRIDE(on_interrupt) },
+        { .name = "user", .type = KEY_STRING, .later = true, .check = check_user, .allowed = allowed_user,
+          .offset = KEY_NOT_STORED },
+        { .name = "exit_codes", .type = KEY_GROUPS, .later = true, .members = exit_code_keys, .offset = KEY_NOT_STORED },
+        { .name = "on_cancel", .type = KEY_CHOICE, .later = true, .choices = on_cancel, .offset = KEY_NOT_STORED },
+        { .name = "inhibit_shutdown", .type = KEY_BOOLEAN, .later = true, .offset = KEY_NOT_STORED },
+        { .name = "memory_max", .type = KEY_STRING, .later = true, .check = check_memory,
+          .allowed = "bytes as digits with K, M, G, T or %, or \"infinity\"", .offset = KEY_NOT_STORED },
+        { .name = "tasks_max", .type = KEY_INTEGER, .later = true, .min = 1, .max = 4194304, .number = -1,
+          .offset = KEY_NOT_STORED },
+        { .name = "cpu_weight", .type = KEY_INTEGER, .later = true, .min = 1, .max = 10000, .number = -1,
+          .offset = KEY_NOT_STORED },
+        { .name = "io_weight", .type = KEY_INTEGER, .later = true, .min = 1, .max = 10000, .number = -1,
+          .offset = KEY_NOT_STORED },
+        { .name = "private_network", .type = KEY_BOOLEAN, .later = true, .offset = KEY_NOT_STORED },
+        { .name = NULL }
+};
+
+/* ---- the table; keys of one group stand together ---- */
+
+const ConfigKey config_keys[] = {
+        { .name = "thing_name", .type = KEY_STRING, .required = true, .check = check_thing_name,
+          .allowed = "1 to 128 characters of [a-zA-Z0-9:_-]", .offset = AT(thing_name), .example = "\"my-thing\"",
+          .doc = "The name of the thing this device is." },
+        { .name = "client_id", .type = KEY_STRING, .check = check_client_id,
+          .allowed = "1 to 128 bytes of UTF-8 without control characters", .offset = AT(client_id),
+          .default_text = "the thing name", .example = "\"my-thing\"",
+          .doc = "MQTT client id. "
+                 "A broker ends the older of two connections with the same client id." },
+        { .name = "endpoint", .type = KEY_STRING, .required = true, .check = check_endpoint,
+          .allowed = "a host name or an IP address, without scheme, port or path", .offset = AT(endpoint),
+          .example = "\"example-ats.iot.eu-central-1.amazonaws.com\"",
+          .doc = "Host name of the broker. "
+                 "For AWS IoT it is what \"aws iot describe-endpoint --endpoint-type iot:Data-ATS\" prints." },
+        { .name = "port", .type = KEY_INTEGER, .min = 1, .max = 65535, .number = 8883, .offset = AT(port),
+          .doc = "TCP port of the broker. "
+                 "Port 443 turns ALPN on, see connection.alpn." },
+
+        { .name = "connection.transport", .type = KEY_CHOICE, .later = true, .choices = transports,
+          .offset = KEY_NOT_STORED, .doc = "MQTT over TLS, or MQTT over a WebSocket." },
+        { .name = "connection.protocol", .type = KEY_CHOICE, .choices = protocols, .number = CONFIG_PROTOCOL_311,
+          .offset = AT(protocol), .doc = "Version of MQTT. AWS IoT speaks 3.1.1 and 5." },
+        { .name = "connection.alpn", .type = KEY_STRING, .check = check_alpn,
+          .allowed = "an ALPN protocol name, or \"\" for none", .offset = AT(alpn),
+          .default_text = "on port 443 \"x-amzn-mqtt-ca\", or \"mqtt\" with credentials.username; else none",
+          .example = "\"x-amzn-mqtt-ca\"",
+          .doc = "Protocol name to ask for in the TLS handshake (ALPN). "
+                 "An empty string asks for none." },
+        { .name = "connection.proxy", .type = KEY_STRING, .later = true, .check = check_proxy,
+          .allowed = "\"http://[user@]host:port\"", .offset = KEY_NOT_STORED, .example = "\"http://proxy.example:3128\"",
+          .doc = "HTTP proxy to reach the broker through, by CONNECT." },
+        { .name = "connection.proxy_password_file", .type = KEY_STRING, .later = true, .check = check_file,
+          .allowed = allowed_file, .offset = KEY_NOT_STORED, .example = "\"/etc/iot-jobs/proxy-password\"",
+          .doc = "File whose first line is the password for the proxy." },
+        { .name = "connection.keep_alive", .type = KEY_INTEGER, .min = 5, .max = 65535, .number = 60, .unit = "seconds",
+          .offset = AT(keep_alive),
+          .doc = "Longest silence on the connection before it is probed. "
+                 "AWS IoT takes 30 to 1200." },
+        { .name = "connection.clean_session", .type = KEY_BOOLEAN, .number = true, .offset = AT(clean_session),
+          .doc = "Ask the broker to keep no session while the device is away. "
+                 "The agent asks for its jobs at each connect and needs none." },
+        { .name = "connection.qos", .type = KEY_INTEGER, .min = 0, .max = 1, .number = 1, .offset = AT(qos),
+          .doc = "MQTT quality of service of subscriptions and publications." },
+        { .name = "connection.connect_timeout", .type = KEY_INTEGER, .min = 1, .max = 600, .number = 30,
+          .unit = "seconds", .offset = AT(connect_timeout),
+          .doc = "Time for name resolution, TCP, TLS and the MQTT handshake together." },
+        { .name = "connection.operation_timeout", .type = KEY_INTEGER, .min = 1, .max = 600, .number = 10,
+          .unit = "seconds", .offset = AT(operation_timeout),
+          .doc = "Time to wait for the answer to one request before it is sent again." },
+        { .name = "connection.reconnect_min", .type = KEY_INTEGER, .min = 1, .max = 3600, .number = 1, .unit = "seconds",
+          .offset = AT(reconnect_min),
+          .doc = "First upper bound of the random delay before a new attempt to connect. "
+                 "It doubles with each failure. "
+                 "The very first attempt is made at once." },
+        { .name = "connection.reconnect_max", .type = KEY_INTEGER, .min = 1, .max = 86400, .number = 128,
+          .unit = "seconds", .offset = AT(reconnect_max),
+          .doc = "Largest upper bound of that delay. "
+                 "Not less than connection.reconnect_min." },
+        { .name = "connection.stable", .type = KEY_INTEGER, .min = 0, .max = 86400, .number = 20, .unit = "seconds",
+          .offset = AT(stable),
+          .doc = "Time online with every subscription granted after which the delay starts again from "
+                 "connection.reconnect_min." },
+        { .name = "connection.publish_rate", .type = KEY_INTEGER, .min = 0, .max = 10000, .number = -1,
+          .unit = "publications a second, 0 for no limit", .offset = AT(publish_rate),
+          .default_text = "50 if the endpoint belongs to amazonaws.com, else 0", .example = "50",
+          .doc = "Most publications in a second. "
+                 "AWS IoT takes 100 from one connection." },
+
+        { .name = "credentials.ca_file", .type = KEY_STRING, .required = true, .check = check_file, .allowed = allowed_file,
+          .offset = AT(ca_file), .example = "\"/etc/iot-jobs/AmazonRootCA1.pem\"",
+          .doc = "Certificates (PEM) of the authorities that may have signed the broker's certificate. "
+                 "Here and in the other file names of this group a bare name is looked for in "
+                 "$CREDENTIALS_DIRECTORY first; other relative names start at the directory of the configuration file." },
+        { .name = "credentials.cert_file", .type = KEY_STRING, .check = check_file, .allowed = allowed_file,
+          .offset = AT(cert_file), .example = "\"/etc/iot-jobs/device.pem.crt\"",
+          .doc = "The device's certificate (PEM), with intermediate certificates behind it if there are any. "
+                 "Within 30 days of its end the agent warns." },
+        { .name = "credentials.key_file", .type = KEY_STRING, .check = check_file, .allowed = allowed_file,
+          .offset = AT(key_file), .example = "\"/etc/iot-jobs/private.pem.key\"",
+          .doc = "The private key (PEM) of that certificate." },
+        { .name = "credentials.key_uri", .type = KEY_STRING, .later = true, .check = check_string,
+          .allowed = "a PKCS#11 URI", .offset = KEY_NOT_STORED, .example = "\"pkcs11:token=device;object=key\"",
+          .doc = "The private key in a PKCS#11 token or a TPM." },
+        { .name = "credentials.engine", .type = KEY_STRING, .later = true, .check = check_string,
+          .allowed = "an engine's name", .offset = KEY_NOT_STORED, .example = "\"pkcs11\"",
+          .doc = "What opens credentials.key_uri." },
+        { .name = "credentials.username", .type = KEY_STRING, .check = check_string, .allowed = "a non-empty string",
+          .offset = AT(username), .example = "\"device?x-amz-customauthorizer-name=example\"",
+          .doc = "MQTT user name, for a custom authorizer." },
+        { .name = "credentials.password_file", .type = KEY_STRING, .check = check_file, .allowed = allowed_file,
+          .offset = AT(password_file), .example = "\"/etc/iot-jobs/password\"",
+          .doc = "File whose first line is the MQTT password. "
+                 "Needs credentials.username." },
+        { .name = "credentials.region", .type = KEY_STRING, .later = true, .check = check_string,
+          .allowed = "an AWS region", .offset = KEY_NOT_STORED, .default_text = "from the host name",
+          .example = "\"eu-central-1\"", .doc = "AWS region of the signature on a WebSocket connection." },
+        { .name = "credentials.aws_credentials_file", .type = KEY_STRING, .later = true, .check = check_file,
+          .allowed = allowed_file, .offset = KEY_NOT_STORED, .default_text = "from the environment",
+          .example = "\"/etc/iot-jobs/aws-credentials\"", .doc = "AWS credentials of that signature." },
+
+        { .name = "handlers.directories", .type = KEY_STRINGS, .check = config_check_absolute, .allowed = allowed_path,
+          .list = default_directories, .offset = AT(handler_directories),
+          .doc = "Where handlers are, searched in this order. "
+                 "Each must belong to and be writable only by root or the user of the runner." },
+        { .name = "handlers.directory", .type = KEY_STRING, .check = config_check_absolute, .allowed = allowed_path,
+          .offset = KEY_NOT_STORED, .example = "\"/etc/iot-jobs/handlers.d\"",
+          .doc = "The same as handlers.directories with one entry. "
+                 "Set only one of the two." },
+        { .name = "handlers.timeout", .type = KEY_INTEGER, .min = 0, .max = 31536000, .number = 3600,
+          .unit = "seconds, 0 for none", .offset = AT(handler_timeout),
+          .doc = "Time one step may take. "
+                 "The timeout of a document replaces it; the timeout of an override caps both." },
+        { .name = "handlers.kill_grace", .type = KEY_INTEGER, .min = 0, .max = 3600, .number = 10, .unit = "seconds",
+          .offset = AT(kill_grace), .doc = "Time between SIGTERM and SIGKILL when a handler has to end." },
+        { .name = "handlers.user", .type = KEY_STRING, .later = true, .check = check_user, .allowed = allowed_user,
+          .offset = KEY_NOT_STORED, .default_text = "the user of the runner", .example = "\"jobs\"",
+          .doc = "Who handlers run as unless told otherwise." },
+        { .name = "handlers.on_interrupt", .type = KEY_CHOICE, .choices = on_interrupt, .number = CONFIG_INTERRUPT_FAIL,
+          .offset = AT(on_interrupt),
+          .doc = "What becomes of an attempt that a crash or a power cut has cut off: the execution fails, or the step "
+                 "runs again." },
+        { .name = "handlers.max_attempts", .type = KEY_INTEGER, .min = 0, .max = 1000, .number = 10,
+          .offset = AT(max_attempts),
+          .doc = "Restarts of one execution. "
+                 "Past it the execution fails." },
+        { .name = "handlers.retry_delay", .type = KEY_INTEGER, .later = true, .min = 1, .max = 3600, .number = 60,
+          .unit = "seconds", .offset = KEY_NOT_STORED,
+          .doc = "First delay before a handler that asked for it is run again; it doubles up to an hour." },
+        { .name = "handlers.reboot_command", .type = KEY_STRINGS, .later = true, .check = check_string,
+          .allowed = "a program and its arguments", .list = default_reboot, .offset = KEY_NOT_STORED,
+          .doc = "What reboots the device." },
+        { .name = "handlers.reboot_timeout", .type = KEY_INTEGER, .later = true, .min = 10, .max = 86400, .number = 900,
+          .unit = "seconds", .offset = KEY_NOT_STORED,
+          .doc = "Time after which a device that is still in the same boot counts as not rebooting." },
+        { .name = "handlers.report_output", .type = KEY_CHOICE, .choices = report_output,
+          .number = CONFIG_REPORT_ON_FAILURE, .offset = AT(report_output),
+          .doc = "When the last part of a handler's output goes into statusDetails. "
+                 "A document's includeStdOut asks for stdout; \"never\" beats it." },
+        { .name = "handlers.fallback", .type = KEY_STRING, .later = true, .check = check_handler,
+          .allowed = "a handler name", .offset = KEY_NOT_STORED, .example = "\"default-handler\"",
+          .doc = "Handler for documents that name no operation." },
+        { .name = "handlers.device_client_args", .type = KEY_BOOLEAN, .later = true, .offset = KEY_NOT_STORED,
+          .doc = "Insert an empty first argument, as handlers of AWS IoT Device Client expect." },
+        { .name = "handlers.environment", .type = KEY_STRINGS, .secret = true, .check = check_environment,
+          .allowed = "NAME=value, NAME of [A-Za-z_][A-Za-z0-9_]* and not IOT_JOB_*", .offset = AT(environment),
+          .example = "[ \"http_proxy=http://proxy.example:3128\" ]",
+          .doc = "Added to the clean environment of handlers. "
+                 "Entries are NAME=value." },
+        { .name = "handlers.exit_codes", .type = KEY_GROUPS, .later = true, .members = exit_code_keys,
+          .offset = KEY_NOT_STORED, .default_text = "as in iot-jobs-handlers(7)",
+          .example = "( { code = 3; outcome = \"failure\"; }, { from = 10; to = 19; outcome = \"reject\"; } )",
+          .doc = "What exit codes mean. "
+                 "Outcomes are success, failure, retry, reboot and reject." },
+        { .name = "handlers.override", .type = KEY_GROUPS, .members = override_keys, .offset = AT(overrides),
+          .example = "( { name = \"firmware-update\"; timeout = 7200; kill_grace = 60; on_interrupt = \"rerun\"; } )",
+          .doc = "Settings for single handlers. "
+                 "Each group has a name and any of timeout, kill_grace and on_interrupt. "
+                 "A name is that of the handler with or without a trailing .sh. "
+                 "Not supported yet in a group: user, exit_codes, on_cancel, inhibit_shutdown, memory_max, tasks_max, "
+                 "cpu_weight, io_weight, private_network." },
+
+        { .name = "jobs.max_concurrent", .type = KEY_INTEGER, .min = 1, .max = 10, .number = 1,
+          .offset = AT(max_concurrent), .doc = "Executions that may run at the same time." },
+        { .name = "jobs.on_orphan", .type = KEY_CHOICE, .choices = on_orphan, .number = CONFIG_ORPHAN_FAIL,
+          .offset = AT(on_orphan),
+          .doc = "What becomes of an execution that is in progress in the cloud and unknown on this device: it is failed, "
+                 "run, or left alone. "
+                 "One that another device has claimed is left alone while the service shows a running timer for it." },
+        { .name = "jobs.progress_interval", .type = KEY_INTEGER, .min = 0, .max = 3600, .number = 5, .unit = "seconds",
+          .offset = AT(progress_interval),
+          .doc = "Least time between two progress updates of one job. "
+                 "The newest wins; the final status never waits." },
+        { .name = "jobs.poll_interval", .type = KEY_INTEGER, .min = 0, .max = 604800, .number = 3600,
+          .unit = "seconds, 0 for never", .offset = AT(poll_interval),
+          .doc = "How often the list of jobs is asked for although nothing was announced." },
+        { .name = "jobs.step_timeout_margin", .type = KEY_INTEGER, .min = 0, .max = 604800, .number = 86400,
+          .unit = "seconds, 0 for no timer", .offset = AT(step_timeout_margin),
+          .doc = "The service's step timer is set to the time the remaining steps may take and this: "
+                 "a dead device becomes TIMED_OUT, work that ended while the device was offline does not." },
+
+        { .name = "policy.run_command", .type = KEY_BOOLEAN, .later = true, .offset = KEY_NOT_STORED,
+          .doc = "Allow runCommand steps." },
+        { .name = "policy.run_as", .type = KEY_STRINGS, .later = true, .check = check_user, .allowed = allowed_user,
+          .offset = KEY_NOT_STORED, .example = "[ \"www-data\" ]",
+          .doc = "Users a document may name, beside the one its handler runs as anyway." },
+        { .name = "policy.paths", .type = KEY_STRINGS, .check = config_check_absolute, .allowed = allowed_path,
+          .offset = AT(policy_paths), .example = "[ \"/opt/vendor/handlers\" ]",
+          .doc = "Directories a document may name, beside the configured ones." },
+        { .name = "policy.require_signature", .type = KEY_BOOLEAN, .later = true, .offset = KEY_NOT_STORED,
+          .doc = "Take only signed documents." },
+        { .name = "policy.trusted_keys", .type = KEY_STRING, .later = true, .check = config_check_absolute,
+          .allowed = allowed_path, .list = default_trusted_keys, .offset = KEY_NOT_STORED,
+          .doc = "Directory of the public keys that may sign documents." },
+
+        { .name = "facts", .type = KEY_FREE, .later = true, .check = check_string, .allowed = "strings",
+          .offset = KEY_NOT_STORED, .example = "{ site = \"plant-7\"; }",
+          .doc = "What is true of this device, for the conditions of documents." },
+
+        { .name = "log.level", .type = KEY_CHOICE, .choices = log_levels, .number = LOG_LEVEL_INFO,
+          .offset = AT(log_level), .doc = "The least severe messages that are logged." },
+        { .name = "log.redact", .type = KEY_STRINGS, .check = check_string, .allowed = "names of parameters",
+          .offset = AT(redact), .example = "[ \"password\", \"token\" ]",
+          .doc = "Parameters whose values are never logged or reported." },
+
+        { .name = "runner.socket", .type = KEY_STRING, .check = check_socket,
+          .allowed = "an absolute path of at most 107 bytes", .list = default_socket, .offset = AT(runner_socket),
+          .doc = "Where the agent reaches the runner. "
+                 "Without a socket there, and not under systemd, the agent starts the runner itself." },
+        { .name = "runner.path", .type = KEY_STRING, .check = config_check_absolute, .allowed = allowed_path,
+          .offset = AT(runner_path), .default_text = "the installed runner",
+          .example = "\"/usr/libexec/iot-jobs/iot-jobs-runner\"",
+          .doc = "The program the agent starts in that case. "
+                 "The environment variable IOT_JOBS_RUNNER beats both keys of this group." },
+
+        { .name = "agent_user", .type = KEY_STRING, .check = check_user, .allowed = allowed_user, .list = default_user,
+          .offset = AT(agent_user),
+          .doc = "The user the runner takes requests from, beside its own." },
+        { .name = "state_directory", .type = KEY_STRING, .check = config_check_absolute, .allowed = allowed_path,
+          .list = default_state, .offset = AT(state_directory),
+          .doc = "Where the runner keeps its records and the work directories. "
+                 "Put it on storage that system updates do not replace. "
+                 "Without this key the environment variable STATE_DIRECTORY is asked first." },
+        { .name = "runtime_directory", .type = KEY_STRING, .check = config_check_absolute, .allowed = allowed_path,
+          .list = default_runtime, .offset = AT(runtime_directory),
+          .doc = "Where the locks and sockets of live runs are. "
+                 "Without this key the environment variable RUNTIME_DIRECTORY is asked first." },
+        { .name = NULL }
+};
+
+const ConfigKey *config_key_find(const ConfigKey *table, const char *name) {
+        for (const ConfigKey *k = table; k->name; k++)
+                if (strcmp(k->name, name) == 0)
+                        return k;
+        return NULL;
+}
+
+size_t config_key_count(void) {
+        return ELEMENTSOF(config_keys) - 1;
+}
+
+/* Edit distance (insert, delete, replace, swap neighbours), up to 63 characters a side. */
+static size_t distance(const char *a, const char *b) {
+        size_t d[3][64], la = strlen(a), lb = strlen(b), *before = d[0], *last = d[1], *now = d[2];
+
+        if (la >= 64 || lb >= 64)
+                return SIZE_MAX;
+        for (size_t j = 0; j <= lb; j++)
+                last[j] = j;
+        for (size_t i = 1; i <= la; i++) {
+                size_t *spare = before;
+
+                now[0] = i;
+                for (size_t j = 1; j <= lb; j++) {
+                        now[j] = MIN_OF(last[j], now[j - 1]) + 1;
+                        now[j] = MIN_OF(now[j], last[j - 1] + (a[i - 1] != b[j - 1]));
+                        if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                                now[j] = MIN_OF(now[j], before[j - 2] + 1);
+                }
+                before = last;
+                last = now;
+                now = spare;
+        }
+        return last[lb];
+}
+
+const ConfigKey *config_key_nearest(const ConfigKey *table, const char *name) {
+        const char *dot = strrchr(name, '.');
+        const ConfigKey *best = NULL;
+        size_t least = SIZE_MAX;
+
+        for (const ConfigKey *k = table; k->name; k++) {
+                const char *last = strrchr(k->name, '.');
+                size_t d = distance(name, k->name);
+
+                /* The right key in the wrong group, or in none. */
+                if (strcmp(last ? last + 1 : k->name, dot ? dot + 1 : name) == 0)
+                        d = MIN_OF(d, 1);
+                if (d < least) {
+                        least = d;
+                        best = k;
+                }
+        }
+        return least <= 2 && least < strlen(name) ? best : NULL;
+}
+
+void config_key_allowed(const ConfigKey *k, Buf *ret) {
+        switch (k->type) {
+        case KEY_STRING:
+                buf_puts(ret, k->allowed);
+                return;
+        case KEY_INTEGER:
+                buf_printf(ret, "%lld to %lld%s%s", (long long) k->min, (long long) k->max, k->unit ? " " : "",
+                           k->unit ? k->unit : "");
+                return;
+        case KEY_BOOLEAN:
+                buf_puts(ret, "true, false");
+                return;
+        case KEY_CHOICE:
+                for (const KeyChoice *c = k->choices; c->name; c++)
+                        buf_printf(ret, "%s\"%s\"", c == k->choices ? "" : ", ", c->name);
+                return;
+        case KEY_STRINGS:
+                buf_printf(ret, "a list [ \"...\" ] of strings: %s", k->allowed);
+                return;
+        case KEY_GROUPS:
+                buf_puts(ret, "a list ( { ... }, ... ) of groups");
+                return;
+        case KEY_FREE:
+                buf_puts(ret, "a group { name = \"value\"; ... } of strings");
+                return;
+        }
+}
+
+static const char *choice_name(const KeyChoice *choices, int64_t value) {
+        for (const KeyChoice *c = choices; c->name; c++)
+                if (c->value == value)
+                        return c->name;
+        return NULL;
+}
+
+bool config_key_default(const ConfigKey *k, Buf *ret) {
+        switch (k->type) {
+        case KEY_STRING:
+                if (k->list)
+                        buf_printf(ret, "\"%s\"", k->list[0]);
+                return k->list;
+        case KEY_INTEGER:
+                if (k->number >= 0)
+                        buf_printf(ret, "%lld", (long long) k->number);
+                return k->number >= 0;
+        case KEY_BOOLEAN:
+                buf_puts(ret, k->number ? "true" : "false");
+                return true;
+        case KEY_CHOICE:
+                if (k->number >= 0)
+                        buf_printf(ret, "\"%s\"", choice_name(k->choices, k->number));
+                return k->number >= 0;
+        case KEY_STRINGS:
+                if (!k->list)
+                        return false;
+                buf_puts(ret, "[ ");
+                for (size_t i = 0; k->list[i]; i++)
+                        buf_printf(ret, "%s\"%s\"", i ? ", " : "", k->list[i]);
+                buf_puts(ret, " ]");
+                return true;
+        case KEY_GROUPS:
+        case KEY_FREE:
+                return false;
+        }
+        return false;
+}
