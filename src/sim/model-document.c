@@ -206,20 +206,26 @@ static bool parameter_named(const DocumentParameter *parameter, const char *name
         return strlen(parameter->name) == len && memcmp(parameter->name, name, len) == 0;
 }
 
-/* The next placeholder: where it begins and its name; NULL = none. */
-static const char *find_placeholder(const char *at, const char *end, const char **ret_name, size_t *ret_len) {
-        const char *found = memmem(at, (size_t) (end - at), placeholder_start, sizeof placeholder_start - 1);
-        const char *name, *close;
+static bool name_char(char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && strchr("_-.:", c));
+}
 
-        if (!found)
-                return NULL;
-        name = found + sizeof placeholder_start - 1;
-        close = memchr(name, '}', (size_t) (end - name));
-        if (!close)
-                return NULL;
-        *ret_name = name;
-        *ret_len = (size_t) (close - name);
-        return found;
+/* The next placeholder: where it begins and its name; NULL = none. What has no name in it is left as text. */
+static const char *find_placeholder(const char *at, const char *end, const char **ret_name, size_t *ret_len) {
+        const char *found, *name, *close;
+
+        while ((found = memmem(at, (size_t) (end - at), placeholder_start, sizeof placeholder_start - 1))) {
+                name = close = found + sizeof placeholder_start - 1;
+                while (close < end && name_char(*close))
+                        close++;
+                if (close > name && close < end && *close == '}') {
+                        *ret_name = name;
+                        *ret_len = (size_t) (close - name);
+                        return found;
+                }
+                at = close;
+        }
+        return NULL;
 }
 
 static int check_used(const char *text, size_t len, const DocumentParameter *parameter, Error *e) {
