@@ -8,12 +8,20 @@
 #include <sys/random.h>
 #include <time.h>
 
-uint64_t clock_boottime_usec(void) {
+static uint64_t read_clock(clockid_t id) {
         struct timespec t;
 
-        if (clock_gettime(CLOCK_BOOTTIME, &t) < 0)
+        if (clock_gettime(id, &t) < 0)
                 abort();
         return (uint64_t) t.tv_sec * USEC_PER_SEC + (uint64_t) t.tv_nsec / 1000;
+}
+
+uint64_t clock_boottime_usec(void) {
+        return read_clock(CLOCK_BOOTTIME);
+}
+
+uint64_t clock_monotonic_usec(void) {
+        return read_clock(CLOCK_MONOTONIC);
 }
 
 int64_t clock_wall_sec(void) {

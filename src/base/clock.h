@@ -8,6 +8,7 @@
 #include "base/macro.h"
 
 uint64_t clock_boottime_usec(void); /* CLOCK_BOOTTIME: every delay and timeout (counts suspend) */
+uint64_t clock_monotonic_usec(void); /* CLOCK_MONOTONIC: only for sd_notify MONOTONIC_USEC */
 int64_t clock_wall_sec(void);       /* CLOCK_REALTIME, epoch seconds: display and records only */
 uint64_t random_u64(void);          /* getrandom(2); aborts where the kernel has none */
 void random_bytes(void *p, size_t n);

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/agent.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <systemd/sd-daemon.h>
+
+#include "base/clock.h"
+#include "base/message_id.h"
+
+enum {
+        STOP_WAIT_USEC = 1000 * 1000, /* SIGTERM ends the agent within 2 s, whatever the network does */
+        TIMER_ACCURACY_USEC = 1000,
+};
+
+/* ---- STATUS= ---- */
+
+static void describe_work(const EngineSummary *s, char *ret, size_t size) {
+        if (s->running == 1)
+                (void) snprintf(ret, size, "running job %s", s->current.job_id);
+        else if (s->running > 1)
+                (void) snprintf(ret, size, "running %zu jobs, job %s first", s->running, s->current.job_id);
+        else if (s->reporting > 0)
+                (void) snprintf(ret, size, "reporting %zu result%s", s->reporting, s->reporting == 1 ? "" : "s");
+        else
+                (void) snprintf(ret, size, "%s", s->queued > 0 ? "starting a job" : "idle");
+}
+
+static void agent_update_status(Agent *a, const EngineSummary *s) {
+        char work[128], text[sizeof a->status];
+
+        describe_work(s, work, sizeof work);
+        (void) snprintf(text, sizeof text, "Thing %s: %s, %s", a->config->thing_name,
+                        a->online ? "connected" : a->offline_text, work);
+        if (strcmp(text, a->status) == 0)
+                return;
+        memcpy(a->status, text, sizeof text);
+        (void) sd_notifyf(0, "STATUS=%s", text);
+}
+
+/* ---- events through the engine ---- */
+
+static void arm_timer(Agent *a) {
+        uint64_t deadline = engine_deadline(a->engine);
+
+        if (deadline == USEC_NEVER) {
+                (void) sd_event_source_set_enabled(a->timer, SD_EVENT_OFF);
+                return;
+        }
+        (void) sd_event_source_set_time(a->timer, deadline);
+        (void) sd_event_source_set_enabled(a->timer, SD_EVENT_ONESHOT);
+}
+
+static void feed_one(Agent *a, EngineEvent *event) {
+        EngineActions actions = {};
+        int r;
+
+        event->now = clock_boottime_usec();
+        event->random = random_u64();
+        r = engine_step(a->engine, event, &actions);
+        if (r < 0) /* requests that were not made time out and are made again */
+                log_error("an event could not be followed completely: %s", strerrordesc_np(-r));
+        agent_perform(a, &actions);
+        engine_actions_done(&actions);
+}
+
+void agent_feed(Agent *a, EngineEvent *event) {
+        EngineSummary s;
+
+        if (a->stepping) /* nothing calls back while actions are carried out */
+                abort();
+        a->stepping = true;
+        feed_one(a, event);
+        for (size_t i = 0; i < a->n_closed; i++) {
+                EngineEvent closed = { .type = ENGINE_EVENT_RUNNER_CLOSED, .run = a->closed[i] };
+
+                feed_one(a, &closed); /* may add to the list; bounded, the rest is found by its timeouts */
+        }
+        a->n_closed = 0;
+        a->stepping = false;
+        arm_timer(a);
+        engine_summarize(a->engine, &s);
+        agent_update_status(a, &s);
+        if (a->trim_wanted && s.synced && s.running + s.queued + s.reporting == 0) {
+                a->trim_wanted = false;
+                (void) malloc_trim(0); /* a handshake and a list leave a good deal behind */
+        }
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+        EngineEvent event = { .type = ENGINE_EVENT_TIMER };
+
+        (void) source;
+        (void) usec;
+        agent_feed(userdata, &event);
+        return 0;
+}
+
+/* ---- the cloud ---- */
+
+static void went_online(Agent *a) {
+        EngineEvent event = { .type = ENGINE_EVENT_ONLINE };
+
+        a->online = true;
+        a->trim_wanted = true;
+        log_full(LOG_LEVEL_INFO, NULL, MESSAGE_ID_ONLINE, NULL, "connected to %s as %s, every subscription granted",
+                 a->config->endpoint, a->config->client_id);
+        agent_feed(a, &event);
+}
+
+static void went_offline(Agent *a, const ClientEvent *c) {
+        EngineEvent event = { .type = ENGINE_EVENT_OFFLINE };
+        uint64_t tenths = (c->retry_usec + 50 * USEC_PER_MSEC) / (100 * USEC_PER_MSEC);
+
+        a->online = false;
+        (void) snprintf(a->offline_text, sizeof a->offline_text, "not connected (%.200s)", c->text);
+        log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_OFFLINE, NULL, "not connected: %s; next attempt in %" PRIu64 ".%" PRIu64 " s",
+                 c->text, tenths / 10, tenths % 10);
+        agent_feed(a, &event);
+}
+
+static void on_client_event(const ClientEvent *c, void *userdata) {
+        Agent *a = userdata;
+
+        switch (c->type) {
+        case CLIENT_ONLINE:
+                went_online(a);
+                return;
+        case CLIENT_OFFLINE:
+                went_offline(a, c);
+                return;
+        case CLIENT_REFUSED:
+                a->online = false;
+                (void) snprintf(a->offline_text, sizeof a->offline_text, "subscription refused (%.200s)", c->topic);
+                log_full(LOG_LEVEL_ERROR, NULL, MESSAGE_ID_SUBSCRIPTION_REFUSED, NULL,
+                         "the broker refuses the subscription to %s: %s. Does the IoT policy allow iot:Subscribe and "
+                         "iot:Receive for it?",
+                         c->topic, c->text);
+                return;
+        case CLIENT_MESSAGE: {
+                EngineEvent event = { .type = ENGINE_EVENT_MESSAGE, .message = c->message };
+
+                agent_feed(a, &event);
+                return;
+        }
+        case CLIENT_DROPPED: {
+                EngineEvent event = { .type = ENGINE_EVENT_DROPPED };
+
+                log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_MESSAGE_DROPPED, NULL, "message dropped, asking the service: %s: %s",
+                         c->topic ? c->topic : "(topic unknown)", c->text);
+                agent_feed(a, &event);
+                return;
+        }
+        case CLIENT_CERTIFICATE:
+                log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_CERTIFICATE_EXPIRES, NULL, "%s", c->text);
+                return;
+        }
+}
+
+static int on_client(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        Agent *a = userdata;
+
+        (void) source;
+        (void) fd;
+        (void) revents;
+        client_dispatch(a->client, on_client_event, a);
+        return 0;
+}
+
+/* ---- signals ---- */
+
+static int on_stop(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata) {
+        Agent *a = userdata;
+
+        (void) source;
+        (void) si;
+        (void) sd_notify(0, "STOPPING=1\nSTATUS=Stopping; running handlers go on");
+        return sd_event_exit(a->event, 0);
+}
+
+static int on_child(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata) {
+        (void) source;
+        (void) si;
+        (void) userdata;
+        /* Runners say what they have to say on their connection; here they are only buried. */
+        while (waitpid(-1, NULL, WNOHANG) > 0)
+                ;
+        return 0;
+}
+
+static int apply_config(Agent *a, const Config *fresh, Error *e) {
+        TransportConfig tc;
+        EngineConfig ec;
+        char *password CLEANUP_FREE = NULL;
+        int r;
+
+        if (strcmp(fresh->thing_name, a->config->thing_name) != 0)
+                return error_set(e, EINVAL, "thing_name changed from %s to %s: that needs a restart", a->config->thing_name,
+                                 fresh->thing_name);
+        r = agent_transport_config(fresh, &tc, &password, e);
+        if (r < 0)
+                return r;
+        r = client_reconfigure(a->client, &tc, true, e);
+        if (r < 0)
+                return r;
+        agent_engine_config(fresh, &ec);
+        EngineEvent event = { .type = ENGINE_EVENT_RELOAD, .config = &ec };
+        agent_feed(a, &event);
+        return 0;
+}
+
+static int on_reload(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata) {
+        Agent *a = userdata;
+        Config *fresh CLEANUP(config_free) = NULL;
+        Error e = {};
+
+        (void) source;
+        (void) si;
+        (void) sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_monotonic_usec());
+        if (agent_load_config(a->config_path, &fresh) < 0)
+                log_error("configuration not reloaded, the old one stays");
+        else if (apply_config(a, fresh, &e) < 0)
+                log_error("configuration not reloaded, the old one stays: %s", e.text);
+        else {
+                (void) config_free(a->config);
+                a->config = TAKE(fresh);
+                log_set_level(a->config->log_level);
+                log_full(LOG_LEVEL_INFO, NULL, MESSAGE_ID_CONFIG_RELOADED, NULL, "configuration and certificates read again");
+        }
+        (void) sd_notify(0, "READY=1");
+        return 0;
+}
+
+/* ---- life ---- */
+
+static int add_signals(Agent *a) {
+        int r = sd_event_add_signal(a->event, NULL, SIGTERM, on_stop, a);
+
+        if (r >= 0)
+                r = sd_event_add_signal(a->event, NULL, SIGINT, on_stop, a);
+        if (r >= 0)
+                r = sd_event_add_signal(a->event, NULL, SIGHUP, on_reload, a);
+        if (r >= 0)
+                r = sd_event_add_signal(a->event, NULL, SIGCHLD, on_child, a);
+        return r;
+}
+
+static int set_up_loop(Agent *a) {
+        int r = sd_event_default(&a->event);
+
+        if (r >= 0)
+                r = add_signals(a);
+        if (r >= 0)
+                r = sd_event_add_io(a->event, &a->client_io, client_fd(a->client), EPOLLIN, on_client, a);
+        if (r >= 0)
+                r = sd_event_add_time(a->event, &a->timer, CLOCK_BOOTTIME, 0, TIMER_ACCURACY_USEC, on_timer, a);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(a->timer, SD_EVENT_OFF);
+        if (r >= 0) /* fed from this loop: a loop that hangs is seen */
+                r = sd_event_set_watchdog(a->event, true);
+        return r;
+}
+
+static int set_up_parts(Agent *a, Error *e) {
+        TransportConfig tc;
+        EngineConfig ec;
+        char *password CLEANUP_FREE = NULL;
+        char prefix[ENGINE_TOKEN_PREFIX_MAX];
+        int r;
+
+        r = agent_lock(a->config, &a->lock_fd, e);
+        if (r < 0)
+                return r;
+        r = agent_transport_config(a->config, &tc, &password, e);
+        if (r < 0)
+                return r;
+        r = client_new(&tc, a->config->thing_name, &a->client, e);
+        if (r < 0)
+                return r;
+        agent_engine_config(a->config, &ec);
+        (void) snprintf(prefix, sizeof prefix, "%016" PRIx64 "%016" PRIx64, random_u64(), random_u64());
+        r = engine_new(&ec, prefix, &a->engine);
+        return r < 0 ? error_errno(e, -r, "cannot set up the engine") : 0;
+}
+
+int agent_new(Config *config, const char *config_path, const char *log_argument, Agent **ret, Error *e) {
+        Agent *a CLEANUP(agent_free) = calloc(1, sizeof *a);
+        int r;
+
+        if (!a) {
+                (void) config_free(config);
+                return error_errno(e, ENOMEM, "cannot start");
+        }
+        a->config = config;
+        a->config_path = config_path;
+        a->log_argument = log_argument;
+        a->lock_fd = -1;
+        (void) snprintf(a->offline_text, sizeof a->offline_text, "connecting");
+        r = set_up_parts(a, e);
+        if (r < 0)
+                return r;
+        r = set_up_loop(a);
+        if (r < 0)
+                return error_errno(e, -r, "cannot set up the event loop");
+        *ret = TAKE(a);
+        return 0;
+}
+
+Agent *agent_free(Agent *a) {
+        if (!a)
+                return NULL;
+        link_close_all(a);
+        (void) client_free(a->client, STOP_WAIT_USEC);
+        (void) engine_free(a->engine);
+        sd_event_source_disable_unref(a->client_io);
+        sd_event_source_disable_unref(a->timer);
+        (void) sd_event_unref(a->event);
+        close_fd_p(&a->lock_fd);
+        (void) config_free(a->config);
+        free(a);
+        return NULL;
+}
+
+int agent_run(Agent *a) {
+        EngineEvent start = { .type = ENGINE_EVENT_START };
+        int r;
+
+        r = client_start(a->client);
+        if (r < 0)
+                return r;
+        /* Ready does not wait for the network: it may be days away, and handlers may be what repairs it. */
+        (void) sd_notify(0, "READY=1");
+        log_full(LOG_LEVEL_INFO, NULL, MESSAGE_ID_AGENT_STARTED, NULL, "serving thing %s at %s:%" PRId64,
+                 a->config->thing_name, a->config->endpoint, a->config->port);
+        agent_feed(a, &start);
+        r = sd_event_loop(a->event);
+        if (r >= 0)
+                log_full(LOG_LEVEL_INFO, NULL, MESSAGE_ID_AGENT_STOPPED, NULL, "stopped on request; running handlers go on");
+        return r;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The one owner of everything in iot-jobs-agent: configuration, event loop, cloud client, engine, runner connections.
+ * One thread; the transport's own thread is inside Client. */
+#pragma once
+
+#include <systemd/sd-event.h>
+
+#include "client/client.h"
+#include "config/config.h"
+#include "engine/engine.h"
+
+typedef struct Agent Agent;
+typedef struct Link Link;
+
+/* One connection to one runner. */
+struct Link {
+        Agent *agent;
+        uint32_t run; /* the engine's number; 0 = inventory */
+        int fd;
+        sd_event_source *io;
+        Link *next;
+};
+
+struct Agent {
+        Config *config;
+        const char *config_path;
+        const char *log_argument; /* handed to runners as it was given to us, or NULL */
+        int lock_fd;
+        sd_event *event;
+        sd_event_source *client_io, *timer;
+        Client *client;
+        Engine *engine;
+        Link *links;
+        bool stepping;          /* inside engine_step() and its actions */
+        uint32_t closed[256];   /* runs whose connection broke while actions were carried out */
+        size_t n_closed;
+        bool online;
+        char offline_text[256]; /* why not connected */
+        char status[512];       /* the last STATUS= */
+        bool trim_wanted;       /* give memory back at the next quiet moment */
+        bool socket_warned;     /* the runner socket's absence was logged */
+};
+
+/* setup.c: configuration → what the parts take */
+int agent_load_config(const char *path, Config **ret);
+void agent_engine_config(const Config *c, EngineConfig *ret);
+/* `*ret_password` (caller frees) backs ret->password. 0 or negative errno with the file in e. */
+int agent_transport_config(const Config *c, TransportConfig *ret, char **ret_password, Error *e) MUST_USE;
+/* One agent per thing and runtime directory. 0, -EBUSY, or negative errno with the path in e. */
+int agent_lock(const Config *c, int *ret_fd, Error *e) MUST_USE;
+
+/* agent.c */
+int agent_new(Config *config, const char *config_path, const char *log_argument, Agent **ret, Error *e) MUST_USE;
+Agent *agent_free(Agent *a);
+DEFINE_CLEANUP(Agent *, agent_free)
+int agent_run(Agent *a) MUST_USE; /* until SIGTERM or SIGINT; exit code or negative errno */
+void agent_feed(Agent *a, EngineEvent *event); /* one event through the engine; fills in now and random */
+
+/* perform.c: carries out, decides nothing */
+void agent_perform(Agent *a, const EngineActions *actions);
+
+/* link.c */
+int link_send(Agent *a, uint32_t run, const WireMessage *m);
+void link_close(Agent *a, uint32_t run);
+void link_close_all(Agent *a);

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/agent.h"
+#include "build-config.h"
+
+enum { EXIT_USAGE = 2, EXIT_CONFIG = 78 };
+
+typedef struct Arguments {
+        const char *config;
+        const char *log;
+        bool check_config;
+} Arguments;
+
+static void print_help(FILE *to) {
+        (void) fputs("Usage: iot-jobs-agent [OPTION]...\n"
+                     "Run AWS IoT Jobs on this device: hand each job document to a handler script and report what it did.\n"
+                     "\n"
+                     "  --config FILE         configuration (default /etc/iot-jobs/agent.conf)\n"
+                     "  --check-config        say every problem of the configuration and exit: 0 = none, 1 = some\n"
+                     "  --log=journal|stderr  where log lines go (default: the journal if stderr is connected to it)\n"
+                     "  --version             print the version\n"
+                     "  --help                print this\n"
+                     "\n"
+                     "Exit codes: 0 stopped on request, 1 failure, 2 usage, 78 configuration.\n"
+                     "See iot-jobs-agent(8), iot-jobs-agent.conf(5), iot-jobs-handlers(7).\n",
+                     to);
+}
+
+/* 0 = go on, 1 = done (help, version), -EINVAL = usage. */
+static int parse_arguments(int argc, char **argv, Arguments *ret) {
+        enum { ARG_CONFIG = 256, ARG_CHECK, ARG_LOG, ARG_VERSION, ARG_HELP };
+        static const struct option options[] = {
+                { "config", required_argument, NULL, ARG_CONFIG }, { "check-config", no_argument, NULL, ARG_CHECK },
+                { "log", required_argument, NULL, ARG_LOG },       { "version", no_argument, NULL, ARG_VERSION },
+                { "help", no_argument, NULL, ARG_HELP },           {},
+        };
+        LogTarget target;
+
+        *ret = (Arguments) { .config = "/etc/iot-jobs/agent.conf" };
+        for (int c; (c = getopt_long(argc, argv, "", options, NULL)) >= 0;) {
+                switch (c) {
+                case ARG_CONFIG:
+                        ret->config = optarg;
+                        break;
+                case ARG_CHECK:
+                        ret->check_config = true;
+                        break;
+                case ARG_LOG:
+                        ret->log = optarg;
+                        if (log_target_parse(optarg, &target) < 0) {
+                                (void) fprintf(stderr, "iot-jobs-agent: --log=%s: journal or stderr expected\n", optarg);
+                                return -EINVAL;
+                        }
+                        break;
+                case ARG_VERSION:
+                        (void) puts("iot-jobs-agent " IOT_JOBS_VERSION);
+                        return 1;
+                case ARG_HELP:
+                        print_help(stdout);
+                        return 1;
+                default:
+                        (void) fputs("Try 'iot-jobs-agent --help'.\n", stderr);
+                        return -EINVAL;
+                }
+        }
+        if (optind < argc) {
+                (void) fprintf(stderr, "iot-jobs-agent: unexpected argument %s\nTry 'iot-jobs-agent --help'.\n", argv[optind]);
+                return -EINVAL;
+        }
+        return 0;
+}
+
+static void say_problem(ConfigSeverity severity, const char *text, void *userdata) {
+        bool *bad = userdata;
+
+        (void) fprintf(stderr, "%s: %s\n", severity == CONFIG_ERROR ? "error" : "warning", text);
+        if (severity == CONFIG_ERROR)
+                *bad = true;
+}
+
+static int check_config(const char *path) {
+        Config *c CLEANUP(config_free) = NULL;
+        bool bad = false;
+
+        if (config_load(path, say_problem, &bad, &c) == 0)
+                config_check_files(c, say_problem, &bad);
+        else
+                bad = true;
+        if (!bad)
+                (void) printf("%s: no problem found\n", path);
+        return bad ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+/* Before any thread exists: the loop takes these through a signalfd, and no other thread may get them. */
+static void block_signals(void) {
+        sigset_t set;
+
+        (void) sigemptyset(&set);
+        (void) sigaddset(&set, SIGTERM);
+        (void) sigaddset(&set, SIGINT);
+        (void) sigaddset(&set, SIGHUP);
+        (void) sigaddset(&set, SIGCHLD);
+        (void) sigprocmask(SIG_BLOCK, &set, NULL);
+        (void) signal(SIGPIPE, SIG_IGN);
+}
+
+static int run(const Arguments *args) {
+        char path[PATH_MAX];
+        Config *config = NULL;
+        Agent *a CLEANUP(agent_free) = NULL;
+        Error e = {};
+        int r;
+
+        if (!realpath(args->config, path)) { /* runners get it too, wherever they run */
+                log_error("%s: %s", args->config, strerrordesc_np(errno));
+                return EXIT_CONFIG;
+        }
+        if (agent_load_config(path, &config) < 0)
+                return EXIT_CONFIG;
+        log_set_level(config->log_level);
+        r = agent_new(config, path, args->log, &a, &e);
+        if (r < 0) {
+                log_error("%s", e.text);
+                return EXIT_FAILURE;
+        }
+        r = agent_run(a);
+        if (r < 0)
+                log_error("stopped by a failure: %s", strerrordesc_np(-r));
+        return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv) {
+        LogTarget target = LOG_TARGET_AUTO;
+        Arguments args;
+        int r = parse_arguments(argc, argv, &args);
+
+        if (r != 0)
+                return r < 0 ? EXIT_USAGE : EXIT_SUCCESS;
+        if (args.check_config)
+                return check_config(args.config);
+        (void) mallopt(M_ARENA_MAX, 1); /* a second arena for the network thread would cost more than the lock */
+        if (args.log)
+                (void) log_target_parse(args.log, &target);
+        log_open("iot-jobs-agent", target);
+        block_signals();
+        return run(&args);
+}

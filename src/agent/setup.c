@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From the configuration file to what the parts take. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+
+#include "agent/agent.h"
+#include "base/fileio.h"
+#include "base/message_id.h"
+
+enum { PASSWORD_MAX = 64 * 1024 };
+
+static void report(ConfigSeverity severity, const char *text, void *userdata) {
+        (void) userdata;
+        log_full(severity == CONFIG_ERROR ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, NULL, MESSAGE_ID_CONFIG_BAD, NULL, "%s",
+                 text);
+}
+
+int agent_load_config(const char *path, Config **ret) {
+        return config_load(path, report, NULL, ret);
+}
+
+void agent_engine_config(const Config *c, EngineConfig *ret) {
+        *ret = (EngineConfig) {
+                .max_concurrent = (unsigned) c->max_concurrent,
+                .progress_interval_usec = (uint64_t) c->progress_interval * USEC_PER_SEC,
+                .poll_interval_usec = (uint64_t) c->poll_interval * USEC_PER_SEC,
+                .operation_timeout_usec = (uint64_t) c->operation_timeout * USEC_PER_SEC,
+                .step_timeout_margin_sec = (uint64_t) c->step_timeout_margin,
+        };
+        (void) snprintf(ret->thing, sizeof ret->thing, "%s", c->thing_name);
+        switch (c->on_orphan) {
+        case CONFIG_ORPHAN_FAIL:
+                ret->on_orphan = ENGINE_ORPHAN_FAIL;
+                break;
+        case CONFIG_ORPHAN_RUN:
+                ret->on_orphan = ENGINE_ORPHAN_RUN;
+                break;
+        case CONFIG_ORPHAN_LEAVE:
+                ret->on_orphan = ENGINE_ORPHAN_LEAVE;
+                break;
+        }
+}
+
+/* The file's content without one closing line break. */
+static int read_password(const char *path, char **ret, Error *e) {
+        size_t len;
+        int r = file_read_at(AT_FDCWD, path, PASSWORD_MAX, ret, &len);
+
+        if (r < 0)
+                return error_errno(e, -r, "credentials.password_file: %s", path);
+        if (len > 0 && (*ret)[len - 1] == '\n')
+                (*ret)[len - 1] = '\0';
+        return 0;
+}
+
+int agent_transport_config(const Config *c, TransportConfig *ret, char **ret_password, Error *e) {
+        char *password = NULL;
+
+        if (c->password_file) {
+                int r = read_password(c->password_file, &password, e);
+
+                if (r < 0)
+                        return r;
+        }
+        *ret = (TransportConfig) {
+                .host = c->endpoint,
+                .port = (uint16_t) c->port,
+                .client_id = c->client_id,
+                .protocol = (int) c->protocol,
+                .clean_session = c->clean_session,
+                .qos = (int) c->qos,
+                .keep_alive_sec = (unsigned) c->keep_alive,
+                .ca_file = c->ca_file,
+                .cert_file = c->cert_file,
+                .key_file = c->key_file,
+                .alpn = c->alpn,
+                .username = c->username,
+                .password = password,
+                .connect_timeout_usec = (uint64_t) c->connect_timeout * USEC_PER_SEC,
+                .operation_timeout_usec = (uint64_t) c->operation_timeout * USEC_PER_SEC,
+                .reconnect_min_usec = (uint64_t) c->reconnect_min * USEC_PER_SEC,
+                .reconnect_max_usec = (uint64_t) c->reconnect_max * USEC_PER_SEC,
+                .stable_usec = (uint64_t) c->stable * USEC_PER_SEC,
+                .publish_rate = (unsigned) c->publish_rate,
+        };
+        *ret_password = password;
+        return 0;
+}
+
+int agent_lock(const Config *c, int *ret_fd, Error *e) {
+        /* Under systemd the agent has a runtime directory of its own; the configured one is the runner's. */
+        const char *own = getenv("RUNTIME_DIRECTORY");
+        const char *directory = own && own[0] == '/' ? own : c->runtime_directory;
+        int dir_fd CLEANUP_FD = -1, fd CLEANUP_FD = -1;
+        char name[LIMIT_THING_NAME + 16];
+
+        dir_fd = mkdir_open(directory, 0700);
+        if (dir_fd < 0)
+                return error_errno(e, -dir_fd, "runtime directory %s", directory);
+        (void) snprintf(name, sizeof name, "agent-%s.lock", c->thing_name);
+        fd = openat(dir_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0)
+                return error_errno(e, errno, "%s/%s", directory, name);
+        if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+                if (errno != EWOULDBLOCK)
+                        return error_errno(e, errno, "%s/%s", directory, name);
+                return error_set(e, EBUSY, "another iot-jobs-agent serves thing %s with runtime directory %s (%s is locked)",
+                                 c->thing_name, directory, name);
+        }
+        *ret_fd = TAKE_FD(fd);
+        return 0;
+}
