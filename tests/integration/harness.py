@@ -180,6 +180,7 @@ class Program:
             self.popen = subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                                           env=env or clean_environment(), preexec_fn=preexec)
         self.pid = self.popen.pid
+        self.started = time.monotonic()
 
     def text(self):
         """Output since this start."""
@@ -214,7 +215,7 @@ class Lab:
         self.directory.chmod(0o755)
         self.thing = thing or "dev-" + os.urandom(4).hex()
         self.programs, self.clients, self.mounts = [], [], []
-        self.broker = self.service = None
+        self.broker = self.service = self.wire = None
         self.tls_port = self.plain_port = None
         self.authority = Authority(self.directory / "ca", "lab authority")
         self.server_cert = self.authority.issue("server", "DNS:localhost,IP:127.0.0.1")
@@ -257,6 +258,7 @@ listener {self.plain_port} 127.0.0.1
             wait_for(lambda: not self.broker.running() or re.search(r"mosquitto version \S+ running", self.broker.text()),
                      lambda: "the broker:\n" + self.broker.text())
             if self.broker.running():
+                self.wire = self.eyes()
                 return self.broker
             if "Address already in use" not in self.broker.text():
                 break
@@ -270,7 +272,7 @@ listener {self.plain_port} 127.0.0.1
         self.broker.kill(sig)
 
     def eyes(self, *filters):
-        """A watcher on the plain port; by default on every Jobs topic of the thing."""
+        """A watcher on the plain port; by default on every Jobs topic of the thing. `wire` is one since the broker's start."""
         m = Mqtt(self.plain_port)
         self.clients.append(m)
         codes = m.subscribe(*(filters or (f"$aws/things/{self.thing}/jobs/#",)))
@@ -279,6 +281,20 @@ listener {self.plain_port} 127.0.0.1
 
     def topic(self, tail, thing=None):
         return f"$aws/things/{thing or self.thing}/jobs/{tail}"
+
+    def requests(self, tail=None, since=0):
+        """What devices asked for, oldest first: [(time, tail of the topic, payload)]. Replies and notifications are left out."""
+        found = []
+        for m in list(self.wire.messages):
+            t = m.topic[len(self.topic("")):]
+            if m.time >= since and (t in ("get", "start-next") or re.fullmatch(r"[^/]+/(get|update)", t)):
+                if t != "get/accepted" and (tail is None or t == tail):
+                    found.append((m.time, t, m.payload))
+        return found
+
+    def updates(self, job):
+        """The update requests for a job, decoded."""
+        return [json.loads(p) for _, _, p in self.requests(f"{job}/update")]
 
     # -- service --
 
@@ -376,12 +392,14 @@ listener {self.plain_port} 127.0.0.1
             self.wait_online(agent)
         return agent
 
-    def wait_online(self, agent):
-        # The first request after the subscriptions is the reconciliation with the cloud.
+    def wait_online(self, agent, since=None):
+        """Wait for the agent's first request: it comes when every subscription is granted."""
+        since = agent.started if since is None else since
+
         def look():
             if not agent.running():
                 raise AssertionError(f"the agent ended with {agent.popen.returncode}:\n{agent.text()}")
-            return re.search(ONLINE, agent.text())
+            return self.requests(since=since)
         wait_for(look, lambda: "the agent to come online:\n" + agent.text()[-4000:])
 
     # -- handlers --
@@ -460,7 +478,87 @@ listener {self.plain_port} 127.0.0.1
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
-ONLINE = r"(?m)^.*\b(online|connected, every subscription granted)\b"
+class FakeService:
+    """A Jobs service that sends exactly the bytes it is told to: documents that iot-jobs-sim would refuse to store."""
+
+    def __init__(self, lab):
+        self.lab, self.jobs = lab, {}
+        self.client = Mqtt(lab.plain_port, on_message=self._handle)
+        lab.clients.append(self.client)
+        self.client.subscribe(*(lab.topic(t) for t in ("get", "start-next", "+/get", "+/update")))
+
+    def add(self, job, document, queued_at=1700000000, announce=True):
+        """Queue an execution; `document` is the text as it goes into the messages."""
+        self.jobs[job] = {"status": "QUEUED", "version": 1, "document": document, "queuedAt": queued_at + len(self.jobs),
+                          "details": {}}
+        if announce:
+            self.announce()
+
+    def status(self, job):
+        return self.jobs[job]["status"]
+
+    def wait_status(self, job, *wanted):
+        wait_for(lambda: self.status(job) in wanted, lambda: f"{job} to become {wanted}: {self.jobs[job]}\n{self.lab.logs()}")
+        return self.jobs[job]
+
+    def announce(self):
+        self._send("notify", '{"timestamp":1,"jobs":%s}' % json.dumps(self._list("IN_PROGRESS", "QUEUED")))
+        self._send("notify-next", '{"timestamp":1%s}' % self._execution(self._next()))
+
+    def _pending(self, status):
+        return sorted((j for j, x in self.jobs.items() if x["status"] == status), key=lambda j: self.jobs[j]["queuedAt"])
+
+    def _next(self):
+        return next(iter(self._pending("IN_PROGRESS") + self._pending("QUEUED")), None)
+
+    def _list(self, *statuses):
+        return {s: [{"jobId": j, "queuedAt": self.jobs[j]["queuedAt"], "lastUpdatedAt": 1, "executionNumber": 1,
+                     "versionNumber": self.jobs[j]["version"]} for j in self._pending(s)] for s in statuses}
+
+    def _execution(self, job):
+        if job is None:
+            return ""
+        x = self.jobs[job]
+        head = {"jobId": job, "status": x["status"], "queuedAt": x["queuedAt"], "lastUpdatedAt": 1,
+                "versionNumber": x["version"], "executionNumber": 1}
+        if x["details"]:
+            head["statusDetails"] = x["details"]
+        return ',"execution":' + json.dumps(head)[:-1] + ',"jobDocument":' + x["document"] + "}"
+
+    def _send(self, tail, text):
+        self.client.publish(self.lab.topic(tail), text, qos=0)
+
+    def _handle(self, message):
+        tail = message.topic[len(self.lab.topic("")):]
+        request = json.loads(message.payload or b"{}")
+        stamp = '{"timestamp":1,"clientToken":%s' % json.dumps(request.get("clientToken", ""))
+        job = tail.split("/")[0]
+        if tail == "get":
+            lists = self._list("IN_PROGRESS", "QUEUED")
+            self._send("get/accepted", '%s,"inProgressJobs":%s,"queuedJobs":%s}' % (
+                stamp, json.dumps(lists["IN_PROGRESS"]), json.dumps(lists["QUEUED"])))
+        elif tail.endswith("/get") and (job == "$next" or job in self.jobs):
+            self._send(tail + "/accepted", stamp + self._execution(self._next() if job == "$next" else job) + "}")
+        elif tail.endswith("/update") and job in self.jobs:
+            self._update(job, tail, request, stamp)
+        else:
+            self._send(tail + "/rejected", stamp + ',"code":"ResourceNotFound","message":"no such job"}')
+
+    def _update(self, job, tail, request, stamp):
+        x = self.jobs[job]
+        state = {"status": x["status"], "statusDetails": x["details"], "versionNumber": x["version"]}
+        if str(request.get("expectedVersion", x["version"])) != str(x["version"]):
+            refusal = "VersionMismatch"
+        elif x["status"] in TERMINAL:
+            refusal = "InvalidStateTransition"
+        else:
+            x["status"], x["version"] = request["status"], x["version"] + 1
+            x["details"] = request.get("statusDetails", x["details"])
+            self._send(tail + "/accepted", stamp + "}")
+            if x["status"] in TERMINAL:
+                self.announce()
+            return
+        self._send(tail + "/rejected", '%s,"code":"%s","message":"no","executionState":%s}' % (stamp, refusal, json.dumps(state)))
 
 
 class LabTest(unittest.TestCase):

@@ -30,8 +30,11 @@ def _text(s):
 class Mqtt:
     """Connected from construction to close(). Received messages are in `messages`, oldest first."""
 
-    def __init__(self, port, client_id=None, host="127.0.0.1"):
+    def __init__(self, port, client_id=None, host="127.0.0.1", on_message=None):
+        """on_message(message) is called in the reading thread; it may publish with QoS 0."""
         self.messages = []
+        self._on_message = on_message
+        self._sending = threading.Lock()
         self.changed = threading.Condition()
         self._acks = {}
         self._packet_id = 0
@@ -47,7 +50,8 @@ class Mqtt:
         self._thread.start()
 
     def _send(self, kind, body):
-        self._sock.sendall(bytes([kind]) + _length(len(body)) + body)
+        with self._sending:
+            self._sock.sendall(bytes([kind]) + _length(len(body)) + body)
 
     def _exactly(self, n):
         out = b""
@@ -71,12 +75,12 @@ class Mqtt:
         try:
             while True:
                 kind, body = self._read()
-                with self.changed:
-                    if kind & 0xF0 == 0x30:
-                        self._message(kind, body)
-                    elif kind in (0x40, 0x90, 0xB0):  # PUBACK, SUBACK, UNSUBACK
+                if kind & 0xF0 == 0x30:
+                    self._message(kind, body)
+                elif kind in (0x40, 0x90, 0xB0):  # PUBACK, SUBACK, UNSUBACK
+                    with self.changed:
                         self._acks[struct.unpack(">H", body[:2])[0]] = body[2:]
-                    self.changed.notify_all()
+                        self.changed.notify_all()
         except (OSError, ConnectionError):
             pass
 
@@ -86,7 +90,12 @@ class Mqtt:
         if kind & 0x06:
             self._send(0x40, rest[:2])
             rest = rest[2:]
-        self.messages.append(Message(time.monotonic(), topic, rest, bool(kind & 1)))
+        message = Message(time.monotonic(), topic, rest, bool(kind & 1))
+        with self.changed:
+            self.messages.append(message)
+            self.changed.notify_all()
+        if self._on_message:
+            self._on_message(message)
 
     def _await_ack(self, packet_id, what):
         with self.changed:
