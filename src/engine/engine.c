@@ -164,7 +164,7 @@ static Readiness judge_orphan(Engine *e, Job *j) {
                    "in progress in the cloud without a record here");
         j->adopting = true; /* report over whatever claim there is */
         if (wire_claim_valid(j->cloud_claim))
-                (void) snprintf(j->claim, sizeof j->claim, "%s", j->cloud_claim);
+                memcpy(j->claim, j->cloud_claim, sizeof j->claim); /* a valid one is exactly that long */
         if ((j->claim[0] && proto_details_set(&d, "claim", j->claim) < 0) ||
             proto_details_set(&d, "reason", "orphaned: in progress in the cloud, but this device has no record of it") < 0)
                 e->error = -ENOMEM;
@@ -380,10 +380,17 @@ int engine_step(Engine *e, const EngineEvent *event, EngineActions *actions) {
         e->error = 0;
         take_event(e, event);
         advance_queries(e);
-        for (size_t i = e->n_jobs; i-- > 0;) /* backwards: a removal puts the last one, already seen, in its place */
-                if (i < e->n_jobs)
-                        job_advance(e, e->jobs[i]);
-        engine_schedule(e);
+        /* Until nothing moves: what one job gives up another may take. A job has few states, so this ends; the bound is
+         * for our own bugs. */
+        for (unsigned round = 0; round < ROUNDS_MAX; round++) {
+                e->moved = false;
+                for (size_t i = e->n_jobs; i-- > 0;) /* backwards: a removal puts the last one, already seen, in its place */
+                        if (i < e->n_jobs)
+                                job_advance(e, e->jobs[i]);
+                engine_schedule(e);
+                if (!e->moved)
+                        break;
+        }
         e->deadline = find_deadline(e);
         e->actions = NULL;
         return e->error;

@@ -22,6 +22,7 @@ enum {
         BACKOFF_MIN_USEC = 1000 * 1000,
         BACKOFF_DOUBLINGS = 6,                            /* at most 64 s */
         RUNNER_BACKOFF_DOUBLINGS = 6,
+        ROUNDS_MAX = 4 * ENGINE_JOBS_MAX,
 };
 
 typedef enum JobLocal {
@@ -133,6 +134,7 @@ struct Engine {
         /* of the step that runs */
         uint64_t now;
         EngineActions *actions;
+        bool moved; /* a state was entered */
         int error;
 };
 

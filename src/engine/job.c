@@ -144,6 +144,7 @@ static void job_start_afresh(Engine *e, Job *j) {
         proto_details_done(&j->final_details);
         free(j->document);
         *j = fresh;
+        e->moved = true;
         j->run = job_new_run(e); /* late words of the old connection find nobody */
 }
 
@@ -178,6 +179,7 @@ void job_enter_local(Engine *e, Job *j, JobLocal local) {
         engine_log(e, LEVEL_DEBUG, NULL, j, PROTO_STATUS_NONE, "device side: %s → %s", job_local_name(j->local),
                    job_local_name(local));
         j->local = local;
+        e->moved = true;
         if (local == LOCAL_PLANNED || local == LOCAL_RUNNING || local == LOCAL_FINISHED)
                 job_forget_document(j);
 }
@@ -188,6 +190,7 @@ void job_enter_cloud(Engine *e, Job *j, JobCloud cloud) {
         engine_log(e, LEVEL_DEBUG, NULL, j, PROTO_STATUS_NONE, "cloud side: %s → %s", job_cloud_name(j->cloud),
                    job_cloud_name(cloud));
         j->cloud = cloud;
+        e->moved = true;
 }
 
 bool job_holds_slot(const Job *j) {

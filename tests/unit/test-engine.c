@@ -1,0 +1,961 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The engine by hand: single events in, actions looked at one by one. What happens over long histories is the business of
+ * tests/model. */
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/engine.h"
+#include "unit.h"
+
+enum { SEC = 1000 * 1000 };
+
+/* ---- a small world around one engine ---- */
+
+static Engine *engine;
+static EngineActions actions;
+static uint64_t now;
+static unsigned publications;
+static char last_token[LIMIT_CLIENT_TOKEN + 1];
+
+static EngineConfig default_config(void) {
+        return (EngineConfig) {
+                .thing = "T",
+                .max_concurrent = 1,
+                .progress_interval_usec = 5 * SEC,
+                .poll_interval_usec = (uint64_t) 3600 * SEC,
+                .operation_timeout_usec = 10 * SEC,
+                .step_timeout_margin_sec = 86400,
+        };
+}
+
+static void step(EngineEvent *event) {
+        engine_actions_clear(&actions);
+        event->now = now;
+        event->random = 42;
+        ck_assert_int_eq(engine_step(engine, event, &actions), 0);
+        for (size_t i = 0; i < actions.n; i++)
+                if (actions.item[i].type == ENGINE_ACTION_PUBLISH) {
+                        publications++;
+                        memcpy(last_token, actions.item[i].request.token, sizeof last_token);
+                }
+}
+
+static void simple(EngineEventType type) {
+        EngineEvent event = { .type = type };
+
+        step(&event);
+}
+
+static void pass(uint64_t usec) {
+        now += usec;
+        simple(ENGINE_EVENT_TIMER);
+}
+
+/* The one action of a type in the last step, or NULL; more than one is a failure. */
+static const EngineAction *only(EngineActionType type) {
+        const EngineAction *found = NULL;
+
+        for (size_t i = 0; i < actions.n; i++)
+                if (actions.item[i].type == type) {
+                        ck_assert_msg(!found, "two actions of one type");
+                        found = &actions.item[i];
+                }
+        return found;
+}
+
+static const ProtoRequest *published(TopicKind kind) {
+        const EngineAction *a = only(ENGINE_ACTION_PUBLISH);
+
+        ck_assert_msg(a != NULL, "nothing published");
+        ck_assert_int_eq(a->request.kind, kind);
+        return &a->request;
+}
+
+static const EngineAction *told(WireType type) {
+        const EngineAction *a = only(ENGINE_ACTION_RUNNER);
+
+        ck_assert_msg(a != NULL, "no runner told");
+        ck_assert_str_eq(wire_type_name(a->wire.type), wire_type_name(type));
+        return a;
+}
+
+static void quiet(void) {
+        ck_assert_ptr_null(only(ENGINE_ACTION_PUBLISH));
+        ck_assert_ptr_null(only(ENGINE_ACTION_RUNNER));
+}
+
+static bool logged(const char *part) {
+        for (size_t i = 0; i < actions.n; i++)
+                if (actions.item[i].type == ENGINE_ACTION_LOG && strstr(actions.item[i].text, part))
+                        return true;
+        return false;
+}
+
+static ProtoExecution execution(const char *id, ProtoStatus status, int64_t version) {
+        ProtoExecution x = {
+                .status = status,
+                .queued_at = 1000,
+                .last_updated_at = 1000,
+                .version = version,
+                .number = 1,
+                .seconds_left = -1,
+        };
+
+        (void) snprintf(x.job_id, sizeof x.job_id, "%s", id);
+        return x;
+}
+
+static void message(ProtoMessage *m) {
+        EngineEvent event = { .type = ENGINE_EVENT_MESSAGE, .message = m };
+
+        step(&event);
+}
+
+static ProtoMessage reply_to(TopicKind kind, TopicReply reply, const char *id) {
+        ProtoMessage m = { .kind = kind, .reply = reply, .has_token = true };
+
+        (void) snprintf(m.job_id, sizeof m.job_id, "%s", id ? id : "");
+        memcpy(m.token, last_token, sizeof m.token);
+        return m;
+}
+
+static void accept_update(const char *id) {
+        ProtoMessage m = reply_to(TOPIC_UPDATE, TOPIC_ACCEPTED, id);
+
+        message(&m);
+}
+
+static void reject(TopicKind kind, const char *id, ProtoCode code) {
+        ProtoMessage m = reply_to(kind, TOPIC_REJECTED, id);
+
+        m.code = code;
+        message(&m);
+}
+
+static void reject_with_state(const char *id, ProtoCode code, ProtoStatus status, const char *claim, int64_t version) {
+        ProtoMessage m = reply_to(TOPIC_UPDATE, TOPIC_REJECTED, id);
+
+        m.code = code;
+        m.has_state = true;
+        m.state_status = status;
+        m.state_version = version;
+        if (claim)
+                ck_assert_int_eq(proto_details_set(&m.state_details, "claim", claim), 0);
+        message(&m);
+        proto_details_done(&m.state_details);
+}
+
+static void list(TopicKind kind, ProtoExecution *x, size_t n) {
+        ProtoMessage m = { .kind = kind, .list = x, .n_list = n };
+
+        if (kind == TOPIC_GET_PENDING) {
+                m = reply_to(kind, TOPIC_ACCEPTED, NULL);
+                m.list = x;
+                m.n_list = n;
+        }
+        message(&m);
+}
+
+static void notify_next(ProtoExecution *x, const char *document) {
+        ProtoMessage m = { .kind = TOPIC_NOTIFY_NEXT, .has_execution = x != NULL };
+
+        if (x) {
+                m.execution = *x;
+                m.execution.document = document;
+                m.execution.document_len = document ? strlen(document) : 0;
+        }
+        message(&m);
+}
+
+static void describe_answer(ProtoExecution *x, const char *document, const char *claim) {
+        ProtoMessage m = reply_to(TOPIC_DESCRIBE, TOPIC_ACCEPTED, x->job_id);
+
+        m.has_execution = true;
+        m.execution = *x;
+        m.execution.document = document;
+        m.execution.document_len = document ? strlen(document) : 0;
+        if (claim)
+                ck_assert_int_eq(proto_details_set(&m.execution.details, "claim", claim), 0);
+        message(&m);
+        proto_details_done(&m.execution.details);
+}
+
+static void runner(uint32_t run, WireMessage *m) {
+        EngineEvent event = { .type = ENGINE_EVENT_RUNNER, .run = run, .wire = m };
+
+        step(&event);
+}
+
+static void runner_plan(uint32_t run, const char *claim) {
+        WireMessage m = { .type = WIRE_PLAN, .steps = 1, .max_seconds = 3610 };
+
+        (void) snprintf(m.claim, sizeof m.claim, "%s", claim);
+        ck_assert_int_eq(proto_details_set(&m.details, "claim", claim), 0);
+        ck_assert_int_eq(proto_details_set(&m.details, "step", "1/1 op"), 0);
+        runner(run, &m);
+        proto_details_done(&m.details);
+}
+
+static void runner_result(uint32_t run, ProtoStatus status, const char *claim) {
+        WireMessage m = { .type = WIRE_RESULT, .status = status };
+
+        if (claim)
+                ck_assert_int_eq(proto_details_set(&m.details, "claim", claim), 0);
+        ck_assert_int_eq(proto_details_set(&m.details, "stdout", "out"), 0);
+        runner(run, &m);
+        proto_details_done(&m.details);
+}
+
+static void runner_closed(uint32_t run) {
+        EngineEvent event = { .type = ENGINE_EVENT_RUNNER_CLOSED, .run = run };
+
+        step(&event);
+}
+
+static void inventory_answer(WireRun *runs, size_t n) {
+        WireMessage m = { .type = WIRE_RUNS, .runs = runs, .n_runs = n };
+
+        runner(0, &m);
+}
+
+static void start_with(EngineConfig config) {
+        now = (uint64_t) 1000 * SEC;
+        publications = 0;
+        ck_assert_int_eq(engine_new(&config, "p", &engine), 0);
+        simple(ENGINE_EVENT_START);
+        ck_assert_uint_eq(told(WIRE_INVENTORY)->run, 0);
+}
+
+static void go_online(WireRun *runs, size_t n_runs, ProtoExecution *x, size_t n) {
+        inventory_answer(runs, n_runs);
+        simple(ENGINE_EVENT_ONLINE);
+        (void) published(TOPIC_GET_PENDING);
+        list(TOPIC_GET_PENDING, x, n);
+}
+
+static void start(void) {
+        start_with(default_config());
+        go_online(NULL, 0, NULL, 0);
+        publications = 0;
+}
+
+static void stop(void) {
+        engine_actions_done(&actions);
+        engine = engine_free(engine);
+}
+
+/* A job that was announced, prepared and planned: its claim is in flight. Returns its run. */
+static uint32_t up_to_claim(const char *id, const char *claim) {
+        ProtoExecution x = execution(id, PROTO_STATUS_QUEUED, 1);
+        uint32_t run;
+
+        list(TOPIC_NOTIFY, &x, 1);
+        quiet();
+        notify_next(&x, "{\"operation\":\"op\"}");
+        run = told(WIRE_PREPARE)->run;
+        runner_plan(run, claim);
+        (void) published(TOPIC_UPDATE);
+        return run;
+}
+
+static uint32_t up_to_running(const char *id, const char *claim) {
+        uint32_t run = up_to_claim(id, claim);
+
+        accept_update(id);
+        (void) told(WIRE_GO);
+        return run;
+}
+
+/* ---- cases ---- */
+
+START_TEST(plain_job_takes_two_publications) {
+        const ProtoRequest *r;
+        uint32_t run;
+
+        start();
+        run = up_to_claim("J", "abcd1234");
+        r = published(TOPIC_UPDATE);
+        ck_assert_int_eq(r->status, PROTO_STATUS_IN_PROGRESS);
+        ck_assert_int_eq(r->expected_version, 1);
+        ck_assert_int_eq(r->execution_number, 1);
+        ck_assert_str_eq(proto_details_get(&r->details, "claim"), "abcd1234");
+        ck_assert_int_eq(r->step_timeout, (3610 + 86400 + 59) / 60);
+        accept_update("J");
+        ck_assert_uint_eq(told(WIRE_GO)->run, run);
+        runner_result(run, PROTO_STATUS_SUCCEEDED, "abcd1234");
+        r = published(TOPIC_UPDATE);
+        ck_assert_int_eq(r->status, PROTO_STATUS_SUCCEEDED);
+        ck_assert_int_eq(r->expected_version, 2);
+        accept_update("J");
+        ck_assert_uint_eq(told(WIRE_ACK)->run, run);
+        list(TOPIC_NOTIFY, NULL, 0);
+        notify_next(NULL, NULL);
+        runner_closed(run);
+        quiet();
+        ck_assert_uint_eq(publications, 2);
+        stop();
+}
+END_TEST
+
+START_TEST(backlog_takes_two_publications_each) {
+        ProtoExecution two[2] = { execution("A", PROTO_STATUS_QUEUED, 1), execution("B", PROTO_STATUS_QUEUED, 1) };
+        uint32_t run;
+
+        start();
+        list(TOPIC_NOTIFY, two, 2);
+        notify_next(&two[0], "{}");
+        run = told(WIRE_PREPARE)->run;
+        runner_plan(run, "aaaaaaaa");
+        accept_update("A");
+        runner_result(run, PROTO_STATUS_SUCCEEDED, "aaaaaaaa");
+        accept_update("A");
+        (void) told(WIRE_ACK);
+        list(TOPIC_NOTIFY, &two[1], 1);
+        quiet(); /* B's document comes with notify-next */
+        notify_next(&two[1], "{}");
+        ck_assert_str_eq(told(WIRE_PREPARE)->wire.key.job_id, "B");
+        ck_assert_uint_eq(publications, 2);
+        stop();
+}
+END_TEST
+
+START_TEST(document_is_asked_for_when_it_does_not_come) {
+        ProtoExecution x = execution("J", PROTO_STATUS_QUEUED, 1);
+
+        start();
+        list(TOPIC_NOTIFY, &x, 1);
+        quiet();
+        ck_assert(engine_deadline(engine) < now + SEC);
+        pass(SEC / 2);
+        ck_assert(published(TOPIC_DESCRIBE)->include_document);
+        describe_answer(&x, "{}", NULL);
+        (void) told(WIRE_PREPARE);
+        stop();
+}
+END_TEST
+
+START_TEST(lost_claim_reply_is_reconciled) {
+        uint32_t run;
+
+        start();
+        run = up_to_claim("J", "abcd1234");
+        pass(11 * (uint64_t) SEC);
+        (void) published(TOPIC_UPDATE); /* again, with a new token */
+        reject_with_state("J", PROTO_CODE_VERSION_MISMATCH, PROTO_STATUS_IN_PROGRESS, "abcd1234", 2);
+        ck_assert_uint_eq(told(WIRE_GO)->run, run);
+        runner_result(run, PROTO_STATUS_FAILED, "abcd1234");
+        ck_assert_int_eq(published(TOPIC_UPDATE)->expected_version, 2);
+        stop();
+}
+END_TEST
+
+START_TEST(claim_of_another_device_means_hands_off) {
+        uint32_t run;
+
+        start();
+        run = up_to_claim("J", "abcd1234");
+        reject_with_state("J", PROTO_CODE_VERSION_MISMATCH, PROTO_STATUS_IN_PROGRESS, "zzzzzzzz", 2);
+        ck_assert_uint_eq(told(WIRE_DROP)->run, run);
+        ck_assert(logged("other device"));
+        /* Looked at anew: another device's, with a running timer. */
+        (void) published(TOPIC_DESCRIBE);
+        ProtoExecution x = execution("J", PROTO_STATUS_IN_PROGRESS, 2);
+        x.seconds_left = 100;
+        describe_answer(&x, NULL, "zzzzzzzz");
+        quiet();
+        ck_assert(logged("left alone"));
+        stop();
+}
+END_TEST
+
+START_TEST(claim_refused_because_over_never_starts) {
+        static const ProtoCode codes[] = { PROTO_CODE_VERSION_MISMATCH, PROTO_CODE_INVALID_STATE_TRANSITION };
+
+        for (size_t i = 0; i < ELEMENTSOF(codes); i++) {
+                start();
+                (void) up_to_claim("J", "abcd1234");
+                reject_with_state("J", codes[i], PROTO_STATUS_CANCELED, NULL, 2);
+                (void) told(WIRE_DROP);
+                stop();
+        }
+        start();
+        (void) up_to_claim("J", "abcd1234");
+        reject(TOPIC_UPDATE, "J", PROTO_CODE_RESOURCE_NOT_FOUND);
+        (void) told(WIRE_DROP);
+        stop();
+}
+END_TEST
+
+START_TEST(invalid_transition_without_terminal_state_is_tried_again) {
+        start();
+        (void) up_to_claim("J", "abcd1234");
+        reject_with_state("J", PROTO_CODE_INVALID_STATE_TRANSITION, PROTO_STATUS_QUEUED, NULL, 5);
+        ck_assert_int_eq(published(TOPIC_UPDATE)->expected_version, 5);
+        stop();
+}
+END_TEST
+
+START_TEST(transient_refusals_are_retried_with_backoff) {
+        static const ProtoCode codes[] = { PROTO_CODE_REQUEST_THROTTLED, PROTO_CODE_INTERNAL_ERROR, PROTO_CODE_UNKNOWN };
+
+        for (size_t i = 0; i < ELEMENTSOF(codes); i++) {
+                uint32_t run;
+
+                start();
+                run = up_to_running("J", "abcd1234");
+                runner_result(run, PROTO_STATUS_SUCCEEDED, "abcd1234");
+                for (unsigned k = 0; k < 20; k++) {
+                        reject(TOPIC_UPDATE, "J", codes[i]);
+                        quiet();
+                        ck_assert(engine_deadline(engine) > now && engine_deadline(engine) <= now + 65 * (uint64_t) SEC);
+                        now = engine_deadline(engine);
+                        simple(ENGINE_EVENT_TIMER);
+                        while (!only(ENGINE_ACTION_PUBLISH)) { /* other deadlines may come first */
+                                now = engine_deadline(engine);
+                                simple(ENGINE_EVENT_TIMER);
+                        }
+                        ck_assert_int_eq(published(TOPIC_UPDATE)->status, PROTO_STATUS_SUCCEEDED);
+                }
+                accept_update("J");
+                (void) told(WIRE_ACK);
+                stop();
+        }
+}
+END_TEST
+
+START_TEST(details_are_stripped_but_never_the_status) {
+        const ProtoRequest *r;
+        uint32_t run;
+
+        start();
+        run = up_to_running("J", "abcd1234");
+        runner_result(run, PROTO_STATUS_FAILED, "abcd1234");
+        r = published(TOPIC_UPDATE);
+        ck_assert_str_eq(proto_details_get(&r->details, "stdout"), "out");
+        reject(TOPIC_UPDATE, "J", PROTO_CODE_INVALID_REQUEST);
+        r = published(TOPIC_UPDATE);
+        ck_assert_ptr_null(proto_details_get(&r->details, "stdout"));
+        ck_assert_str_eq(proto_details_get(&r->details, "claim"), "abcd1234");
+        reject(TOPIC_UPDATE, "J", PROTO_CODE_INVALID_REQUEST);
+        reject(TOPIC_UPDATE, "J", PROTO_CODE_INVALID_REQUEST);
+        r = published(TOPIC_UPDATE);
+        ck_assert(!r->has_details);
+        ck_assert_int_eq(r->status, PROTO_STATUS_FAILED);
+        reject(TOPIC_UPDATE, "J", PROTO_CODE_INVALID_REQUEST);
+        ck_assert(logged("for good"));
+        (void) told(WIRE_ACK);
+        stop();
+}
+END_TEST
+
+START_TEST(final_status_found_in_the_cloud_counts_as_accepted) {
+        uint32_t run;
+
+        start();
+        run = up_to_running("J", "abcd1234");
+        runner_result(run, PROTO_STATUS_FAILED, "abcd1234");
+        reject_with_state("J", PROTO_CODE_INVALID_STATE_TRANSITION, PROTO_STATUS_FAILED, "abcd1234", 3);
+        (void) told(WIRE_ACK);
+        ck_assert(logged("reported FAILED"));
+        stop();
+}
+END_TEST
+
+START_TEST(final_after_terminal_state_reached_describes_once) {
+        uint32_t run;
+
+        start();
+        run = up_to_running("J", "abcd1234");
+        runner_result(run, PROTO_STATUS_SUCCEEDED, "abcd1234");
+        reject(TOPIC_UPDATE, "J", PROTO_CODE_TERMINAL_STATE_REACHED);
+        (void) published(TOPIC_DESCRIBE);
+        reject(TOPIC_DESCRIBE, "J", PROTO_CODE_TERMINAL_STATE_REACHED);
+        (void) told(WIRE_ACK);
+        stop();
+}
+END_TEST
+
+START_TEST(force_cancel_stops_the_run_and_sends_nothing) {
+        uint32_t run;
+
+        start();
+        run = up_to_running("J", "abcd1234");
+        publications = 0;
+        list(TOPIC_NOTIFY, NULL, 0);
+        (void) published(TOPIC_DESCRIBE);
+        reject(TOPIC_DESCRIBE, "J", PROTO_CODE_TERMINAL_STATE_REACHED);
+        ck_assert_uint_eq(told(WIRE_CANCEL)->run, run);
+        /* The next job waits until the runner says that nothing is left. */
+        ProtoExecution x = execution("K", PROTO_STATUS_QUEUED, 1);
+        list(TOPIC_NOTIFY, &x, 1);
+        notify_next(&x, "{}");
+        quiet();
+        runner_result(run, PROTO_STATUS_CANCELED, "abcd1234");
+        ck_assert_uint_eq(publications, 1);
+        for (size_t i = 0; i < actions.n; i++)
+                if (actions.item[i].type == ENGINE_ACTION_RUNNER)
+                        ck_assert(actions.item[i].wire.type == WIRE_ACK || actions.item[i].wire.type == WIRE_PREPARE);
+        stop();
+}
+END_TEST
+
+START_TEST(service_timeout_on_progress_stops_the_run) {
+        WireMessage m = { .type = WIRE_PROGRESS };
+        uint32_t run;
+
+        start();
+        run = up_to_running("J", "abcd1234");
+        ck_assert_int_eq(proto_details_set(&m.details, "claim", "abcd1234"), 0);
+        ck_assert_int_eq(proto_details_set(&m.details, "progress", "40"), 0);
+        runner(run, &m);
+        proto_details_done(&m.details);
+        ck_assert_int_eq(published(TOPIC_UPDATE)->status, PROTO_STATUS_IN_PROGRESS);
+        reject_with_state("J", PROTO_CODE_VERSION_MISMATCH, PROTO_STATUS_TIMED_OUT, "abcd1234", 3);
+        (void) told(WIRE_CANCEL);
+        stop();
+}
+END_TEST
+
+START_TEST(deleted_and_created_again_is_another_run) {
+        ProtoExecution again = execution("J", PROTO_STATUS_QUEUED, 1);
+        uint32_t run;
+
+        again.queued_at = 2000;
+        start();
+        run = up_to_running("J", "abcd1234");
+        list(TOPIC_NOTIFY, &again, 1);
+        (void) published(TOPIC_DESCRIBE);
+        describe_answer(&again, NULL, NULL);
+        (void) told(WIRE_CANCEL);
+        notify_next(&again, "{}");
+        quiet();
+        runner_result(run, PROTO_STATUS_CANCELED, "abcd1234");
+        bool prepared = false;
+        for (size_t i = 0; i < actions.n; i++)
+                if (actions.item[i].type == ENGINE_ACTION_RUNNER && actions.item[i].wire.type == WIRE_PREPARE) {
+                        ck_assert_int_eq(actions.item[i].wire.key.queued_at, 2000);
+                        prepared = true;
+                }
+        ck_assert(prepared);
+        stop();
+}
+END_TEST
+
+START_TEST(refused_document_is_rejected_and_blocks_nothing) {
+        WireMessage m = { .type = WIRE_REJECTED, .reason = "missing", .path = "operation" };
+        ProtoExecution x = execution("J", PROTO_STATUS_QUEUED, 1);
+        const ProtoRequest *r;
+
+        start();
+        list(TOPIC_NOTIFY, &x, 1);
+        notify_next(&x, "[]");
+        runner(told(WIRE_PREPARE)->run, &m);
+        r = published(TOPIC_UPDATE);
+        ck_assert_int_eq(r->status, PROTO_STATUS_REJECTED);
+        ck_assert_str_eq(proto_details_get(&r->details, "reason"), "operation: missing");
+        accept_update("J");
+        ck_assert_ptr_null(only(ENGINE_ACTION_RUNNER)); /* there is no record to ack */
+        x = execution("K", PROTO_STATUS_QUEUED, 1);
+        notify_next(&x, "{}");
+        (void) told(WIRE_PREPARE);
+        stop();
+}
+END_TEST
+
+START_TEST(unable_keeps_the_job_queued_and_comes_back) {
+        WireMessage m = { .type = WIRE_UNABLE, .reason = "disk full" };
+        ProtoExecution x = execution("J", PROTO_STATUS_QUEUED, 1);
+
+        start();
+        list(TOPIC_NOTIFY, &x, 1);
+        notify_next(&x, "{}");
+        runner(told(WIRE_PREPARE)->run, &m);
+        ck_assert_ptr_null(only(ENGINE_ACTION_PUBLISH));
+        ck_assert(logged("disk full"));
+        now = engine_deadline(engine);
+        simple(ENGINE_EVENT_TIMER);
+        ck_assert(published(TOPIC_DESCRIBE)->include_document); /* read afresh */
+        describe_answer(&x, "{}", NULL);
+        (void) told(WIRE_PREPARE);
+        stop();
+}
+END_TEST
+
+START_TEST(lost_runner_is_attached_again) {
+        WireMessage attached = { .type = WIRE_ATTACHED, .state = WIRE_RUN_STARTED, .claim = "abcd1234" };
+        uint32_t run;
+
+        start();
+        run = up_to_running("J", "abcd1234");
+        runner_closed(run);
+        (void) told(WIRE_ATTACH);
+        runner(run, &attached);
+        quiet();
+        runner_result(run, PROTO_STATUS_SUCCEEDED, "abcd1234");
+        ck_assert_int_eq(published(TOPIC_UPDATE)->status, PROTO_STATUS_SUCCEEDED);
+        stop();
+}
+END_TEST
+
+static WireRun recorded(const char *id, WireRunState state) {
+        WireRun r = { .key = { .thing = "T", .number = 1, .queued_at = 1000 }, .state = state, .claim = "abcd1234" };
+
+        (void) snprintf(r.key.job_id, sizeof r.key.job_id, "%s", id);
+        return r;
+}
+
+START_TEST(started_run_is_attached_before_the_cloud_is_known) {
+        WireRun r = recorded("J", WIRE_RUN_STARTED);
+
+        start_with(default_config());
+        inventory_answer(&r, 1);
+        ck_assert_str_eq(told(WIRE_ATTACH)->wire.key.job_id, "J");
+        stop();
+}
+END_TEST
+
+START_TEST(stored_result_is_reported_after_a_restart) {
+        ProtoExecution x = execution("J", PROTO_STATUS_IN_PROGRESS, 2);
+        WireRun r = recorded("J", WIRE_RUN_RESULT);
+        uint32_t run;
+
+        start_with(default_config());
+        inventory_answer(&r, 1);
+        run = told(WIRE_ATTACH)->run;
+        runner_result(run, PROTO_STATUS_SUCCEEDED, "abcd1234");
+        quiet();
+        simple(ENGINE_EVENT_ONLINE);
+        list(TOPIC_GET_PENDING, &x, 1);
+        (void) published(TOPIC_DESCRIBE);
+        describe_answer(&x, NULL, "abcd1234");
+        ck_assert_int_eq(published(TOPIC_UPDATE)->status, PROTO_STATUS_SUCCEEDED);
+        accept_update("J");
+        (void) told(WIRE_ACK);
+        stop();
+}
+END_TEST
+
+START_TEST(prepared_record_of_a_cancelled_job_is_dropped) {
+        WireRun r = recorded("J", WIRE_RUN_PREPARED);
+
+        start_with(default_config());
+        inventory_answer(&r, 1);
+        quiet(); /* nothing was started: the cloud decides first */
+        simple(ENGINE_EVENT_ONLINE);
+        list(TOPIC_GET_PENDING, NULL, 0);
+        (void) published(TOPIC_DESCRIBE);
+        reject(TOPIC_DESCRIBE, "J", PROTO_CODE_TERMINAL_STATE_REACHED);
+        (void) told(WIRE_DROP);
+        stop();
+}
+END_TEST
+
+START_TEST(prepared_record_with_our_claim_goes_on) {
+        ProtoExecution x = execution("J", PROTO_STATUS_IN_PROGRESS, 2);
+        WireRun r = recorded("J", WIRE_RUN_PREPARED);
+        uint32_t run;
+
+        start_with(default_config());
+        go_online(&r, 1, &x, 1);
+        (void) published(TOPIC_DESCRIBE);
+        describe_answer(&x, NULL, "abcd1234");
+        run = told(WIRE_ATTACH)->run;
+        runner_plan(run, "abcd1234");
+        ck_assert_int_eq(published(TOPIC_UPDATE)->expected_version, 2);
+        accept_update("J");
+        (void) told(WIRE_GO);
+        stop();
+}
+END_TEST
+
+START_TEST(vanished_record_falls_back_to_the_cloud) {
+        ProtoExecution x = execution("J", PROTO_STATUS_QUEUED, 1);
+        WireMessage m = { .type = WIRE_NO_RECORD };
+        WireRun r = recorded("J", WIRE_RUN_PREPARED);
+
+        start_with(default_config());
+        go_online(&r, 1, &x, 1);
+        (void) published(TOPIC_DESCRIBE);
+        describe_answer(&x, NULL, NULL);
+        runner(told(WIRE_ATTACH)->run, &m);
+        ck_assert(published(TOPIC_DESCRIBE)->include_document);
+        describe_answer(&x, "{}", NULL);
+        (void) told(WIRE_PREPARE);
+        stop();
+}
+END_TEST
+
+static void orphan(EngineOnOrphan policy, const char *claim, int64_t seconds_left) {
+        ProtoExecution x = execution("J", PROTO_STATUS_IN_PROGRESS, 2);
+        EngineConfig c = default_config();
+
+        c.on_orphan = policy;
+        x.seconds_left = seconds_left;
+        start_with(c);
+        go_online(NULL, 0, &x, 1);
+        (void) published(TOPIC_DESCRIBE);
+        describe_answer(&x, "{}", claim);
+}
+
+START_TEST(orphans_follow_policy) {
+        const ProtoRequest *r;
+
+        orphan(ENGINE_ORPHAN_FAIL, NULL, -1);
+        r = published(TOPIC_UPDATE);
+        ck_assert_int_eq(r->status, PROTO_STATUS_FAILED);
+        ck_assert(strncmp(proto_details_get(&r->details, "reason"), "orphaned: ", 10) == 0);
+        accept_update("J");
+        quiet();
+        stop();
+
+        orphan(ENGINE_ORPHAN_RUN, NULL, -1);
+        runner_plan(told(WIRE_PREPARE)->run, "abcd1234");
+        ck_assert_int_eq(published(TOPIC_UPDATE)->expected_version, 2);
+        accept_update("J");
+        (void) told(WIRE_GO);
+        stop();
+
+        orphan(ENGINE_ORPHAN_LEAVE, NULL, -1);
+        quiet();
+        stop();
+}
+END_TEST
+
+START_TEST(foreign_claim_with_a_timer_is_left_alone_and_later_jobs_go_on) {
+        ProtoExecution both[2] = { execution("J", PROTO_STATUS_IN_PROGRESS, 2), execution("K", PROTO_STATUS_QUEUED, 1) };
+        EngineConfig c = default_config();
+
+        both[0].seconds_left = 100;
+        start_with(c);
+        go_online(NULL, 0, both, 2);
+        ck_assert_str_eq(published(TOPIC_DESCRIBE)->job_id, "J");
+        describe_answer(&both[0], "{}", "zzzzzzzz");
+        ck_assert(logged("left alone"));
+        ck_assert_str_eq(published(TOPIC_DESCRIBE)->job_id, "K"); /* not the head: nothing announces its document */
+        describe_answer(&both[1], "{}", NULL);
+        (void) told(WIRE_PREPARE);
+        stop();
+}
+END_TEST
+
+START_TEST(three_at_a_time_start_in_order) {
+        ProtoExecution x[3] = { execution("A", PROTO_STATUS_QUEUED, 1), execution("B", PROTO_STATUS_QUEUED, 1),
+                                execution("C", PROTO_STATUS_QUEUED, 1) };
+        EngineConfig c = default_config();
+        uint32_t a, b;
+
+        c.max_concurrent = 2;
+        start_with(c);
+        go_online(NULL, 0, x, 3);
+        describe_answer(&x[0], "{}", NULL);
+        for (size_t i = 0; i < actions.n; i++)
+                if (actions.item[i].type == ENGINE_ACTION_RUNNER)
+                        a = actions.item[i].run;
+        ck_assert_str_eq(published(TOPIC_DESCRIBE)->job_id, "B");
+        describe_answer(&x[1], "{}", NULL);
+        b = told(WIRE_PREPARE)->run;
+        runner_plan(b, "bbbbbbbb");
+        quiet(); /* A is first */
+        runner_plan(a, "aaaaaaaa");
+        ck_assert_str_eq(published(TOPIC_UPDATE)->job_id, "A");
+        accept_update("A");
+        ck_assert_str_eq(published(TOPIC_UPDATE)->job_id, "B");
+        accept_update("B");
+        ck_assert_uint_eq(told(WIRE_GO)->run, b); /* and C waits for a slot */
+        stop();
+}
+END_TEST
+
+START_TEST(stale_and_foreign_messages_change_nothing) {
+        ProtoExecution old = execution("J", PROTO_STATUS_QUEUED, 1);
+        char token[sizeof last_token];
+        uint32_t run;
+
+        start();
+        run = up_to_claim("J", "abcd1234");
+        memcpy(token, last_token, sizeof token);
+        (void) snprintf(last_token, sizeof last_token, "somebody-1");
+        accept_update("J");
+        quiet();
+        memcpy(last_token, token, sizeof token);
+        accept_update("K"); /* our token on another job's topic */
+        quiet();
+        accept_update("J");
+        (void) told(WIRE_GO);
+        accept_update("J"); /* doubled */
+        quiet();
+        list(TOPIC_NOTIFY, &old, 1); /* from before the claim */
+        quiet();
+        runner_result(run, PROTO_STATUS_SUCCEEDED, "abcd1234");
+        accept_update("J");
+        list(TOPIC_NOTIFY, &old, 1);
+        notify_next(&old, "{}");
+        quiet(); /* it is over: nothing starts again */
+        stop();
+}
+END_TEST
+
+START_TEST(dropped_message_asks_the_cloud) {
+        start();
+        simple(ENGINE_EVENT_DROPPED);
+        if (!only(ENGINE_ACTION_PUBLISH))
+                pass(SEC);
+        (void) published(TOPIC_GET_PENDING);
+        stop();
+}
+END_TEST
+
+START_TEST(silence_after_a_final_status_asks_the_cloud) {
+        uint32_t run;
+
+        start();
+        run = up_to_running("J", "abcd1234");
+        runner_result(run, PROTO_STATUS_SUCCEEDED, "abcd1234");
+        accept_update("J");
+        pass(4 * (uint64_t) SEC);
+        quiet();
+        pass(2 * (uint64_t) SEC);
+        (void) published(TOPIC_GET_PENDING);
+        stop();
+}
+END_TEST
+
+START_TEST(progress_is_coalesced_and_the_final_does_not_wait) {
+        WireMessage m = { .type = WIRE_PROGRESS };
+        uint32_t run;
+
+        start();
+        run = up_to_running("J", "abcd1234");
+        ck_assert_int_eq(proto_details_set(&m.details, "claim", "abcd1234"), 0);
+        for (int i = 0; i < 100; i++) {
+                char v[8];
+
+                (void) snprintf(v, sizeof v, "%d", i);
+                ck_assert_int_eq(proto_details_set(&m.details, "progress", v), 0);
+                runner(run, &m);
+                if (i == 0) {
+                        (void) published(TOPIC_UPDATE);
+                        accept_update("J");
+                } else
+                        quiet();
+        }
+        proto_details_done(&m.details);
+        pass(5 * (uint64_t) SEC);
+        ck_assert_str_eq(proto_details_get(&published(TOPIC_UPDATE)->details, "progress"), "99");
+        runner_result(run, PROTO_STATUS_SUCCEEDED, "abcd1234"); /* that update's reply is still out */
+        ck_assert_int_eq(published(TOPIC_UPDATE)->status, PROTO_STATUS_SUCCEEDED);
+        ck_assert_int_eq(published(TOPIC_UPDATE)->expected_version, 4);
+        stop();
+}
+END_TEST
+
+START_TEST(offline_voids_requests_and_reconnect_reconciles) {
+        ProtoExecution x = execution("J", PROTO_STATUS_IN_PROGRESS, 2);
+        uint32_t run;
+
+        start();
+        run = up_to_running("J", "abcd1234");
+        simple(ENGINE_EVENT_OFFLINE);
+        runner_result(run, PROTO_STATUS_SUCCEEDED, "abcd1234");
+        quiet();
+        simple(ENGINE_EVENT_ONLINE);
+        bool inventory = false;
+        for (size_t i = 0; i < actions.n; i++) {
+                inventory |= actions.item[i].type == ENGINE_ACTION_RUNNER && actions.item[i].wire.type == WIRE_INVENTORY;
+                if (actions.item[i].type == ENGINE_ACTION_PUBLISH)
+                        ck_assert_int_eq(actions.item[i].request.kind, TOPIC_GET_PENDING);
+        }
+        ck_assert(inventory);
+        list(TOPIC_GET_PENDING, &x, 1);
+        ck_assert_int_eq(published(TOPIC_UPDATE)->status, PROTO_STATUS_SUCCEEDED);
+        ck_assert_int_eq(published(TOPIC_UPDATE)->expected_version, 2);
+        stop();
+}
+END_TEST
+
+START_TEST(nothing_starts_without_the_inventory) {
+        ProtoExecution x = execution("J", PROTO_STATUS_QUEUED, 1);
+        WireMessage unable = { .type = WIRE_UNABLE, .reason = "state directory is read-only" };
+
+        start_with(default_config());
+        runner(0, &unable);
+        ck_assert(logged("read-only"));
+        simple(ENGINE_EVENT_ONLINE);
+        list(TOPIC_GET_PENDING, &x, 1);
+        ck_assert_ptr_null(only(ENGINE_ACTION_PUBLISH));
+        now = engine_deadline(engine);
+        simple(ENGINE_EVENT_TIMER);
+        (void) told(WIRE_INVENTORY);
+        inventory_answer(NULL, 0);
+        (void) published(TOPIC_DESCRIBE);
+        stop();
+}
+END_TEST
+
+START_TEST(hint_without_queued_at_is_described_first) {
+        ProtoExecution x = execution("J", PROTO_STATUS_QUEUED, 1), full = x;
+
+        x.queued_at = 0;
+        start();
+        list(TOPIC_NOTIFY, &x, 1);
+        (void) published(TOPIC_DESCRIBE);
+        describe_answer(&full, "{}", NULL);
+        ck_assert_int_eq(told(WIRE_PREPARE)->wire.key.queued_at, 1000);
+        stop();
+}
+END_TEST
+
+START_TEST(too_large_a_document_is_told_by_its_size) {
+        ProtoExecution x = execution("J", PROTO_STATUS_QUEUED, 1);
+        static char big[LIMIT_DOCUMENT + 2];
+
+        memset(big, ' ', LIMIT_DOCUMENT + 1);
+        start();
+        list(TOPIC_NOTIFY, &x, 1);
+        notify_next(&x, big);
+        ck_assert_ptr_null(told(WIRE_PREPARE)->wire.document);
+        ck_assert_uint_eq(told(WIRE_PREPARE)->wire.document_len, LIMIT_DOCUMENT + 1);
+        stop();
+}
+END_TEST
+
+static TCase *cases(void) {
+        TCase *t = tcase_create("engine");
+
+        tcase_add_test(t, plain_job_takes_two_publications);
+        tcase_add_test(t, backlog_takes_two_publications_each);
+        tcase_add_test(t, document_is_asked_for_when_it_does_not_come);
+        tcase_add_test(t, lost_claim_reply_is_reconciled);
+        tcase_add_test(t, claim_of_another_device_means_hands_off);
+        tcase_add_test(t, claim_refused_because_over_never_starts);
+        tcase_add_test(t, invalid_transition_without_terminal_state_is_tried_again);
+        tcase_add_test(t, transient_refusals_are_retried_with_backoff);
+        tcase_add_test(t, details_are_stripped_but_never_the_status);
+        tcase_add_test(t, final_status_found_in_the_cloud_counts_as_accepted);
+        tcase_add_test(t, final_after_terminal_state_reached_describes_once);
+        tcase_add_test(t, force_cancel_stops_the_run_and_sends_nothing);
+        tcase_add_test(t, service_timeout_on_progress_stops_the_run);
+        tcase_add_test(t, deleted_and_created_again_is_another_run);
+        tcase_add_test(t, refused_document_is_rejected_and_blocks_nothing);
+        tcase_add_test(t, unable_keeps_the_job_queued_and_comes_back);
+        tcase_add_test(t, lost_runner_is_attached_again);
+        tcase_add_test(t, started_run_is_attached_before_the_cloud_is_known);
+        tcase_add_test(t, stored_result_is_reported_after_a_restart);
+        tcase_add_test(t, prepared_record_of_a_cancelled_job_is_dropped);
+        tcase_add_test(t, prepared_record_with_our_claim_goes_on);
+        tcase_add_test(t, vanished_record_falls_back_to_the_cloud);
+        tcase_add_test(t, orphans_follow_policy);
+        tcase_add_test(t, foreign_claim_with_a_timer_is_left_alone_and_later_jobs_go_on);
+        tcase_add_test(t, three_at_a_time_start_in_order);
+        tcase_add_test(t, stale_and_foreign_messages_change_nothing);
+        tcase_add_test(t, dropped_message_asks_the_cloud);
+        tcase_add_test(t, silence_after_a_final_status_asks_the_cloud);
+        tcase_add_test(t, progress_is_coalesced_and_the_final_does_not_wait);
+        tcase_add_test(t, offline_voids_requests_and_reconnect_reconciles);
+        tcase_add_test(t, nothing_starts_without_the_inventory);
+        tcase_add_test(t, hint_without_queued_at_is_described_first);
+        tcase_add_test(t, too_large_a_document_is_told_by_its_size);
+        return t;
+}
+
+UNIT_MAIN("engine", cases())
