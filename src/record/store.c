@@ -10,7 +10,7 @@
 #include "base/fileio.h"
 #include "base/log.h"
 #include "base/message_id.h"
-#include "record/line.h"
+#include "record/record_pure.h"
 #include "record/tombstone.h"
 
 #define RECORD_SUFFIX ".record"

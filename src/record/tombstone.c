@@ -13,7 +13,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/message_id.h"
-#include "record/line.h"
+#include "record/record_pure.h"
 #include "record/store.h"
 
 #define TOMBSTONES "tombstones"

@@ -8,7 +8,7 @@
 #include "base/crc32c.h"
 #include "base/json.h"
 #include "base/utf8.h"
-#include "record/line.h"
+#include "record/record_pure.h"
 
 static const char *const type_names[RECORD_TYPE_COUNT] = {
         [RECORD_PREPARED] = "prepared",
