@@ -3,7 +3,11 @@
  *
  * The shell (runner/perform.c, or the simulation) calls plan_step() with one event and carries the actions out in order.
  * Write-ahead: if a PERSIST fails, the shell drops the remaining actions of that step and reports PLAN_EVENT_PERSIST_FAILED.
- * What an action brought about comes back only as a new event. */
+ * What an action brought about comes back only as a new event. Events that fit no state (a second GO, a TREE_EMPTY of a
+ * child killed at the gate) are ignored.
+ *
+ * A run's way: OPEN → (PERSIST prepared) TELL plan → GO → TAKE_SLOT → SLOT_TAKEN → FORK → FORKED → PERSIST started, RELEASE →
+ * EXITED → TREE_EMPTY → next FORK, or PERSIST result, TELL result → ACK → BURY, EXIT. */
 #pragma once
 
 #include "record/record.h"
@@ -33,21 +37,40 @@ typedef struct PlanConfig {
         uint32_t max_attempts; /* restarts of the execution */
 } PlanConfig;
 
+enum {
+        PLAN_OWN_KEYS_MAX = 3,                /* details of the handler's own */
+        PLAN_ACK_WAIT_USEC = 5000000,         /* a runner with a durable result waits so long for its ack */
+        PLAN_PROGRESS_GAP_USEC = 100000,      /* least time between two TELL progress */
+        PLAN_KILL_AGAIN_USEC = 1000000,       /* SIGKILL is said again this often until TREE_EMPTY */
+        PLAN_TRAILING_USEC = 2000000,         /* EXITED said tree_empty, but no TREE_EMPTY came: kill after all */
+        PLAN_SIGNAL_NAME_MAX = 16,
+};
+
+/* The packet that a runner's life began with. */
+typedef enum PlanOpen {
+        PLAN_OPEN_RUN,    /* prepare, attach: go on with what the record says (RECORD_NONE: a new run) */
+        PLAN_OPEN_CANCEL, /* over in the cloud: CANCELED, unless there is a result */
+        PLAN_OPEN_ACK,    /* reported: bury it */
+        PLAN_OPEN_DROP,   /* the claim was refused: forget it, if nothing of it was ever started */
+} PlanOpen;
+
 typedef enum PlanEventType {
-        /* First event of a runner's life. The shell has locked the key, replayed the record (may be RECORD_NONE), and ended
-         * whatever an earlier runner of this key left behind. */
-        PLAN_EVENT_OPEN, /* attached = false: by prepare or attach; cancel: opened by cancel (tell CANCELED result) */
+        /* First event of a runner's life: open, record. The shell has locked the key, replayed the record (may be RECORD_NONE,
+         * then open must be PLAN_OPEN_RUN), and ended whatever an earlier runner of this key left behind. */
+        PLAN_EVENT_OPEN,
         PLAN_EVENT_GO,
         PLAN_EVENT_SLOT_TAKEN,
         PLAN_EVENT_FORKED,         /* pid, start_time, cgroup: the child waits at the gate, has not exec'ed */
         PLAN_EVENT_START_FAILED,   /* text: the fork, a trust check or the exec failed; nothing runs */
-        PLAN_EVENT_EXITED,         /* the handler's own process: exited/code or signal; output tails */
-        PLAN_EVENT_TREE_EMPTY,     /* no process of the run is left, trailing output is read */
+        /* The handler's own process ended: signalled, code; output tails. tree_empty: no other process of the run is left
+         * (else what it left behind is killed). */
+        PLAN_EVENT_EXITED,
+        PLAN_EVENT_TREE_EMPTY,     /* once, after EXITED: no process of the run is left, trailing output is read */
         PLAN_EVENT_PROGRESS,       /* one line of descriptor 3 */
         PLAN_EVENT_PERSIST_FAILED, /* text */
         PLAN_EVENT_CANCEL,         /* the cloud ended the execution */
         PLAN_EVENT_STOP,           /* the runner itself is told to stop (SIGTERM): interruption */
-        PLAN_EVENT_ATTACH,         /* a new agent connection took over */
+        PLAN_EVENT_ATTACH,         /* a new agent connection took over (it sent prepare or attach) */
         PLAN_EVENT_DISCONNECTED,   /* the agent's connection is gone */
         PLAN_EVENT_ACK,
         PLAN_EVENT_DROP,
@@ -57,6 +80,7 @@ typedef enum PlanEventType {
 typedef struct PlanEvent {
         PlanEventType type;
         uint64_t now; /* CLOCK_BOOTTIME, microseconds */
+        PlanOpen open;             /* OPEN */
         const RecordState *record; /* OPEN */
         int64_t pid;
         uint64_t start_time;
@@ -65,6 +89,7 @@ typedef struct PlanEvent {
         size_t text_len;
         bool signalled;
         int code; /* exit code, or signal number */
+        bool tree_empty;
         const char *stdout_tail, *stderr_tail; /* raw bytes, EXITED/TREE_EMPTY: the newer wins; may be NULL */
         size_t stdout_len, stderr_len;
         uint64_t stderr_lines;
@@ -78,15 +103,15 @@ typedef enum PlanActionType {
         PLAN_ACTION_RELEASE,   /* open the gate: exec → later EXITED, or START_FAILED */
         PLAN_ACTION_KILL,      /* signal to every process of the run (SIGTERM, SIGKILL; SIGKILL again until TREE_EMPTY) */
         PLAN_ACTION_LOG,       /* level, message id, text: with the run's fields */
-        PLAN_ACTION_BURY,      /* tombstone + remove the record and the work directory */
+        PLAN_ACTION_BURY,      /* message.status, .details: tombstone + remove the record and the work directory */
         PLAN_ACTION_FORGET,    /* remove the record and the work directory, no tombstone */
-        PLAN_ACTION_EXIT,      /* the runner's work is done */
+        PLAN_ACTION_EXIT,      /* the runner's work is done; the last action of all. A child still at the gate is to be killed */
 } PlanActionType;
 
 typedef struct PlanAction {
         PlanActionType type;
-        RecordEntry entry;   /* PERSIST; owned */
-        WireMessage message; /* TELL; owned */
+        RecordEntry entry;   /* PERSIST; owned; of `prepared` the document is borrowed from the configuration */
+        WireMessage message; /* TELL, BURY; owned */
         uint32_t step, attempt;
         WirePhase phase;
         int signal;
@@ -106,7 +131,7 @@ void plan_actions_clear(PlanActions *a);
 void plan_actions_done(PlanActions *a);
 
 typedef struct Plan Plan;
-/* -ENOMEM, -EINVAL. `config` is copied; what it points to is borrowed for the plan's life. */
+/* -ENOMEM, -EINVAL (no step or too many, a bad claim). `config` is copied; what it points to is borrowed for the plan's life. */
 int plan_new(const PlanConfig *config, Plan **ret) MUST_USE;
 Plan *plan_free(Plan *p);
 DEFINE_CLEANUP(Plan *, plan_free)
@@ -118,3 +143,5 @@ uint64_t plan_deadline(const Plan *p);
 /* For logs and tests. */
 const char *plan_state_name(const Plan *p);
 bool plan_started(const Plan *p); /* a step was ever released in this runner's life */
+/* "SIGKILL", "SIGRTMIN+3", "signal 99". */
+const char *plan_signal_name(int number, char buf[static PLAN_SIGNAL_NAME_MAX]);
