@@ -9,7 +9,7 @@
 enum {
         JOBDOC_STEPS_MAX = 64,
         JOBDOC_ARGS_MAX = 128,
-        JOBDOC_ARG_BYTES_MAX = 8192,
+        JOBDOC_ARG_BYTES_MAX = 8192, /* one argument */
         JOBDOC_PARAMETERS_MAX = 128,
         JOBDOC_HANDLER_MAX = 64,
         JOBDOC_NAME_MAX = 256,
@@ -25,7 +25,7 @@ typedef struct JobStep {
         char *name;       /* action.name, or the operation */
         char *handler;    /* one path component, checked by handler_name_valid() */
         char *directory;  /* NULL = the configured directories */
-        char *run_as;     /* NULL = the configured user */
+        char *run_as;     /* NULL = the configured user (always, in this version) */
         char **args;      /* NULL-terminated */
         size_t n_args;
         bool try_suffix;      /* operation form: NAME, else NAME.sh */
@@ -51,7 +51,7 @@ typedef struct JobDoc {
 
 /* What the configuration allows a document to name. All borrowed. */
 typedef struct JobPolicy {
-        const char *const *paths; /* NULL-terminated, policy.paths */
+        const char *const *paths; /* NULL-terminated: policy.paths and the configured directories themselves; NULL = none */
         const char *user;         /* the user steps run as anyway */
         const char *fallback;     /* handlers.fallback or NULL: handler for documents that name no operation */
 } JobPolicy;
