@@ -286,7 +286,7 @@ void execution_leave_list(SimExecution *x) {
         x->prev = x->next = NULL;
 }
 
-/* New executions and those started in order go to the end, those started in reverse to the front: both in one step. */
+/* New executions and those started in order go to the end, those started in reverse to the front: one step each. */
 void execution_join_list(SimExecution *x) {
         PendingList *list = execution_list(x);
         SimExecution *before;

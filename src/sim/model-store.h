@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the Jobs service remembers: things, their jobs, the executions, and the order in which each question finds them
- * without a walk. PURE: data structures only, no rule of the protocol; model.c owns those. */
+/* What the Jobs service remembers: things, their jobs, the executions, and the order in which each question finds
+ * them without a walk. PURE: data structures only, no rule of the protocol; model.c owns those. */
 #pragma once
 
 #include "proto/message.h"
@@ -24,7 +24,7 @@ typedef struct SimThing SimThing;
 typedef struct SimJob SimJob;
 typedef struct SimExecution SimExecution;
 
-/* Executions of one status, by sequence. queuedAt never goes back, so this is "by queuedAt, ties in creation order". */
+/* Executions of one status, by sequence: queuedAt never goes back, so this is by queuedAt, ties as created. */
 typedef struct PendingList {
         SimExecution *head, *tail;
 } PendingList;
@@ -76,8 +76,8 @@ SimJob *store_find_job(const Store *s, const SimThing *thing, const char *id);
 /* number -1 = the latest. */
 SimExecution *job_find_execution(const SimJob *job, int64_t number);
 
-/* A job with no execution yet on a thing that is made if it has to be. Names must be valid. 0, -ENOMEM, or -E2BIG: one of
- * the limits above. */
+/* A job with no execution yet on a thing that is made if it has to be. Names must be valid. 0, -ENOMEM, or -E2BIG:
+ * one of the limits above. */
 int store_add_job(Store *s, const char *thing, const char *id, const char *document, size_t document_len,
                   SimJob **ret) MUST_USE;
 /* The job with its executions and, with its last job, the thing. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The rules of the Jobs service. One call is one event: timers that are due act first, then the request or the verb, then
- * what it set off is published in the order reply, notify, notify-next. */
+/* The rules of the Jobs service. One call is one event: timers that are due act first, then the request or the
+ * verb, then what it set off is published in the order reply, notify, notify-next. */
 #include "sim/model.h"
 
 #include <assert.h>
@@ -151,7 +151,7 @@ static int add_change(const SimExecution *x, ProtoStatus status, ModelOutput *ou
 
 /* ---- what executions look like from outside ---- */
 
-/* Observed: 599 right after a start with ten minutes, so "rounded down from slightly less than the full time". */
+/* Observed: 599 right after a start with ten minutes, so rounded down from slightly less than the full time. */
 static int64_t seconds_left(const SimExecution *x, uint64_t now) {
         uint64_t deadline = execution_deadline(x);
 
@@ -230,7 +230,7 @@ static int publish_notify_next(Model *m, const SimThing *thing, ModelOutput *out
         return r < 0 ? r : publish(m, text, thing->name, &message, out);
 }
 
-/* `notify` when the set of pending (jobId, executionNumber) changed, `notify-next` when the first entry's did. */
+/* `notify` when the set of pending (jobId, executionNumber) changed, `notify-next` when the first one did. */
 static int turn_end(Model *m, const Turn *turn, ModelOutput *out) {
         int r = 0;
 
@@ -247,13 +247,13 @@ static bool status_pending(ProtoStatus s) {
         return s == PROTO_STATUS_QUEUED || s == PROTO_STATUS_IN_PROGRESS;
 }
 
-/* Every stored change raises the version by one, also those of the service: not documented, so it is decided here. */
+/* Every stored change raises the version by one, the service's own too: not documented, so it is decided here. */
 static void touch(const Model *m, SimExecution *x) {
         x->x.version++;
         x->x.last_updated_at = (int64_t) (m->now / USEC_PER_SEC);
 }
 
-/* The one place that assigns a status, with what always goes with it. The same status again is a progress report. */
+/* The one place that assigns a status, with what always goes with it. The same one again: a progress report. */
 static int enter_state(Model *m, SimExecution *x, ProtoStatus status, Turn *turn, ModelOutput *out) {
         ProtoStatus old = x->x.status;
 
@@ -280,8 +280,8 @@ static uint64_t minutes_to_usec(int64_t minutes) {
         return (uint64_t) minutes * 60 * USEC_PER_SEC;
 }
 
-/* A new value counts from now, -1 discards, 0 (absent) leaves a running timer alone. That the step timer cannot outlast
- * the in-progress timer follows from the earlier deadline winning. */
+/* A new value counts from now, -1 discards, 0 (absent) leaves a running timer alone. That the step timer cannot
+ * outlast the in-progress timer follows from the earlier deadline winning. */
 static void set_step_timer(Model *m, SimExecution *x, int64_t minutes) {
         if (minutes == 0)
                 return;
@@ -289,16 +289,21 @@ static void set_step_timer(Model *m, SimExecution *x, int64_t minutes) {
         store_update_timer(&m->store, x);
 }
 
-/* An empty map counts as absent: not documented, so it is decided here. */
-static int take_details(const ProtoRequest *request, ProtoDetails *ret, bool *ret_given) {
-        *ret_given = request->has_details && request->details.n > 0;
-        return *ret_given ? proto_details_copy(ret, &request->details) : 0;
-}
+/* The stored map is replaced as a whole; an absent one (and an empty one counts as absent) leaves it alone. */
+static int store_details(SimExecution *x, const ProtoRequest *request) {
+        ProtoDetails details = {};
+        int r;
 
-static void replace_details(SimExecution *x, ProtoDetails *details) {
+        if (!request->has_details)
+                return 0;
+        r = proto_details_copy(&details, &request->details);
+        if (r < 0) {
+                proto_details_done(&details);
+                return r;
+        }
         proto_details_done(&x->x.details);
-        x->x.details = *details;
-        *details = (ProtoDetails){};
+        x->x.details = details;
+        return 0;
 }
 
 static int queue_execution(Model *m, SimJob *job, Turn *turn, ModelOutput *out) {
@@ -319,7 +324,7 @@ static bool retry_wanted(const SimExecution *x) {
                         return false;
         } else if (x->x.status != PROTO_STATUS_FAILED)
                 return false;
-        return x->x.number == (int64_t) job->n_executions && x->x.number <= job->retries;
+        return x->x.number <= job->retries;
 }
 
 /* A failed or timed out execution is followed by a fresh one, at once and within the same turn: one notify, one
@@ -435,20 +440,16 @@ static int answer_start_next(const Call *c) {
         Model *m = c->model;
         SimThing *thing = store_find_thing(&m->store, c->topic->thing);
         SimExecution *x = thing_first_pending(thing);
-        ProtoDetails details CLEANUP_DETAILS = {};
-        bool given;
         Turn turn;
         int r;
 
         /* The job in hand comes back as it is: details and timeout of this request are ignored. */
         if (!x || x->x.status == PROTO_STATUS_IN_PROGRESS)
                 return accept_execution(c, x, true);
-        r = take_details(c->request, &details, &given);
+        r = store_details(x, c->request);
         if (r < 0)
                 return r;
         turn = turn_begin(thing);
-        if (given)
-                replace_details(x, &details);
         set_step_timer(m, x, c->request->step_timeout);
         r = enter_state(m, x, PROTO_STATUS_IN_PROGRESS, &turn, c->out);
         if (r == 0)
@@ -518,18 +519,12 @@ static int accept_update(const Call *c, const SimExecution *x) {
 static int apply_update(const Call *c, SimExecution *x) {
         const ProtoRequest *q = c->request;
         Model *m = c->model;
-        ProtoDetails details CLEANUP_DETAILS = {};
         Turn turn = turn_begin(x->job->thing);
-        bool given;
-        int r;
+        int r = store_details(x, q);
 
-        r = take_details(q, &details, &given);
         if (r < 0)
                 return r;
-        if (given)
-                replace_details(x, &details);
-        if (q->status == PROTO_STATUS_IN_PROGRESS) /* with a terminal status: checked, then ignored */
-                set_step_timer(m, x, q->step_timeout);
+        set_step_timer(m, x, q->step_timeout); /* a terminal status ends it at once */
         r = enter_state(m, x, q->status, &turn, c->out);
         if (r == 0)
                 r = accept_update(c, x);
@@ -594,14 +589,7 @@ static bool is_bad_job_id(const char *topic, char ret_thing[static LIMIT_THING_N
                (strcmp(verb, "/get") == 0 || strcmp(verb, "/update") == 0);
 }
 
-static bool has_reply_suffix(const char *topic) {
-        size_t len = strlen(topic), suffix = strlen("/accepted");
-
-        return len >= suffix && (strcmp(topic + len - suffix, "/accepted") == 0 ||
-                                 strcmp(topic + len - suffix, "/rejected") == 0);
-}
-
-/* Topics of no operation. Whatever ends like a reply is left alone, lest the service answer itself for ever. */
+/* Topics of no operation. What ends like a reply is in neither class, or the service would answer itself for ever. */
 static int answer_unrecognized(Model *m, const char *text, const char *payload, size_t len,
                                ModelOutput *out) {
         Topic topic = { .kind = TOPIC_GET_PENDING };
@@ -610,8 +598,6 @@ static int answer_unrecognized(Model *m, const char *text, const char *payload, 
         ProtoCode code, ignored;
         int r;
 
-        if (has_reply_suffix(text))
-                return 0;
         if (is_bad_job_id(text, topic.thing))
                 code = PROTO_CODE_INVALID_REQUEST;
         else if (topic_is_invalid_request(text, topic.thing))
@@ -790,7 +776,7 @@ int model_delete(Model *m, uint64_t now, const char *thing, const char *job_id, 
         turn = turn_begin(x->job->thing);
         turn.set_changed = status_pending(x->x.status);
         r = add_change(x, PROTO_STATUS_NONE, out);
-        /* Out of the list, but still there: the notifications need the thing, which may go with its last job. */
+        /* Out of the list, but still there: notifications need the thing, which may go with its last job. */
         execution_leave_list(x);
         x->x.status = PROTO_STATUS_NONE;
         if (r == 0)

@@ -1407,6 +1407,25 @@ START_TEST(test_many) {
 }
 END_TEST
 
+/* The index keeps what shares a bucket with what is removed. */
+START_TEST(test_find_after_removals) {
+        char job[16];
+
+        for (int i = 0; i < 600; i++) {
+                (void) snprintf(job, sizeof job, "job%d", i);
+                create(job);
+        }
+        for (int i = 0; i < 600; i += 3) {
+                (void) snprintf(job, sizeof job, "job%d", i);
+                ck_assert_int_eq(remove_job(job, true), 0);
+        }
+        for (int i = 0; i < 600; i++) {
+                (void) snprintf(job, sizeof job, "job%d", i);
+                ck_assert_int_eq(model_find(m, "T", job, -1) != NULL, i % 3 != 0);
+        }
+}
+END_TEST
+
 /* What the lists and the heap say is compared with a walk over everything, after each of many random steps. */
 typedef struct Oracle {
         const ProtoExecution *pending[64];
@@ -1663,6 +1682,7 @@ static TCase *size_cases(void) {
         tcase_add_test(t, test_ties);
         tcase_add_test(t, test_visit_in_creation_order);
         tcase_add_test(t, test_many);
+        tcase_add_test(t, test_find_after_removals);
         tcase_add_loop_test(t, test_random_steps_against_a_walk, 0, 10);
         return t;
 }
