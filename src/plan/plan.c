@@ -1,0 +1,1044 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The state machine of one run. Each event has one function, in which a switch over the state says what it means there. */
+#include "plan/plan.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+
+#include "plan/internal.h"
+
+static const char *const state_names[STATE_COUNT] = {
+        [STATE_NEW] = "new",           [STATE_PLANNED] = "planned",   [STATE_WAITING] = "waiting",
+        [STATE_FORKING] = "forking",   [STATE_RUNNING] = "running",   [STATE_STOPPING] = "stopping",
+        [STATE_CLEANING] = "cleaning", [STATE_ENDING] = "ending",     [STATE_FINISHED] = "finished",
+        [STATE_GONE] = "gone",
+};
+
+static const PlanStepConfig *current(const Plan *p) {
+        return &p->config.steps[p->step];
+}
+
+static uint64_t after(uint64_t now, uint64_t usec) {
+        uint64_t at;
+
+        return __builtin_add_overflow(now, usec, &at) ? USEC_NEVER : at;
+}
+
+/* The only place where the state changes. */
+static void enter_state(PlanStep *s, PlanState state) {
+        Plan *p = s->p;
+
+        if (p->state == state)
+                return;
+        plan_add_log(s, LEVEL_DEBUG, NULL, "run is %s, was %s", state_names[state], state_names[p->state]);
+        p->state = state;
+        p->ack_by = state == STATE_FINISHED ? after(s->event->now, PLAN_ACK_WAIT_USEC) : USEC_NEVER;
+        if (state != STATE_RUNNING)
+                p->timeout_at = USEC_NEVER;
+}
+
+/* ---- single actions ---- */
+
+static WireMessage *tell(PlanStep *s, WireType type) {
+        PlanAction *a = plan_add(s, PLAN_ACTION_TELL);
+
+        if (!a)
+                return NULL;
+        a->message.type = type;
+        return &a->message;
+}
+
+static void check(PlanStep *s, int r) {
+        if (r < 0)
+                s->failed = true;
+}
+
+static void tell_plan(PlanStep *s) {
+        const Plan *p = s->p;
+        WireMessage *m = tell(s, WIRE_PLAN);
+
+        if (!m)
+                return;
+        (void) memcpy(m->claim, p->config.claim, sizeof m->claim);
+        m->phase = p->phase;
+        m->steps = (uint32_t) p->config.n_steps;
+        m->max_seconds = plan_max_seconds(p);
+        check(s, plan_running_details(p, &m->details));
+}
+
+static void tell_unable(PlanStep *s, const char *reason) {
+        WireMessage *m = tell(s, WIRE_UNABLE);
+
+        if (m)
+                plan_format(m->reason, sizeof m->reason, "%s", reason);
+}
+
+static void tell_attached(PlanStep *s) {
+        const Plan *p = s->p;
+        WireMessage *m = tell(s, WIRE_ATTACHED);
+
+        if (!m)
+                return;
+        (void) memcpy(m->claim, p->config.claim, sizeof m->claim);
+        m->state = p->earlier_start || p->starts > 0 ? WIRE_RUN_STARTED : WIRE_RUN_PREPARED;
+}
+
+static void tell_progress(PlanStep *s) {
+        Plan *p = s->p;
+        WireMessage *m = tell(s, WIRE_PROGRESS);
+
+        if (!m)
+                return;
+        check(s, plan_running_details(p, &m->details));
+        p->progress_dirty = false;
+        p->progress_next = after(s->event->now, PLAN_PROGRESS_GAP_USEC);
+}
+
+static void tell_result(PlanStep *s) {
+        const Plan *p = s->p;
+        WireMessage *m = tell(s, WIRE_RESULT);
+
+        if (!m)
+                return;
+        m->status = p->status;
+        check(s, proto_details_copy(&m->details, &p->details));
+}
+
+static RecordEntry *persist(PlanStep *s, RecordType type) {
+        PlanAction *a = plan_add(s, PLAN_ACTION_PERSIST);
+
+        if (!a)
+                return NULL;
+        a->entry.type = type;
+        s->p->persisting = true;
+        s->p->persisted = type;
+        return &a->entry;
+}
+
+static void kill_with(PlanStep *s, int signal) {
+        PlanAction *a = plan_add(s, PLAN_ACTION_KILL);
+
+        if (a)
+                a->signal = signal;
+        s->p->killed_with = signal;
+}
+
+/* Nothing of ours was exec'ed yet: no grace, and nothing to wait for. */
+static void kill_gate(PlanStep *s) {
+        kill_with(s, SIGKILL);
+        s->p->tree = false;
+}
+
+/* SIGTERM, and SIGKILL when the grace is over. */
+static void begin_kill(PlanStep *s) {
+        Plan *p = s->p;
+        uint64_t grace = current(p)->kill_grace_usec;
+
+        kill_with(s, grace > 0 ? SIGTERM : SIGKILL);
+        p->kill_at = after(s->event->now, grace > 0 ? grace : (uint64_t) PLAN_KILL_AGAIN_USEC);
+}
+
+static void exit_now(PlanStep *s) {
+        enter_state(s, STATE_GONE);
+        (void) plan_add(s, PLAN_ACTION_EXIT);
+}
+
+static void bury_and_exit(PlanStep *s) {
+        const Plan *p = s->p;
+        PlanAction *a = plan_add(s, PLAN_ACTION_BURY);
+
+        if (a) {
+                a->message.type = WIRE_RESULT;
+                a->message.status = p->status;
+                check(s, proto_details_copy(&a->message.details, &p->details));
+        }
+        exit_now(s);
+}
+
+static void forget_and_exit(PlanStep *s) {
+        (void) plan_add(s, PLAN_ACTION_FORGET);
+        exit_now(s);
+}
+
+/* ---- the verdict ---- */
+
+static void log_exit_fields(PlanStep *s, const PlanVerdict *v) {
+        const Plan *p = s->p;
+        PlanAction *a = s->failed || s->actions->n == 0 ? NULL : &s->actions->item[s->actions->n - 1];
+
+        if (!a)
+                return;
+        a->status = v->status;
+        if (v->by_exit) {
+                a->exit_code = p->signalled ? -1 : p->code;
+                a->exit_signal = p->signalled ? p->code : 0;
+        }
+}
+
+static void log_result(PlanStep *s, const PlanVerdict *v) {
+        const char *status = proto_status_name(v->status);
+        const char *colon = v->reason[0] ? ": " : "";
+
+        if (v->status == PROTO_STATUS_CANCELED)
+                plan_add_log(s, LEVEL_NOTICE, MESSAGE_ID_JOB_CANCELLED, "%s%s%s", status, colon, v->reason);
+        else
+                plan_add_log(s, v->status == PROTO_STATUS_SUCCEEDED ? LEVEL_INFO : LEVEL_WARNING, MESSAGE_ID_JOB_FINISHED,
+                             "%s%s%s", status, colon, v->reason);
+        log_exit_fields(s, v);
+}
+
+/* After a verdict, when no process is left. Without a durable record this process is the only one that knows it. */
+static void settle(PlanStep *s) {
+        const Plan *p = s->p;
+
+        if (p->acked)
+                bury_and_exit(s);
+        else if (p->stop || (!p->connected && p->durable))
+                exit_now(s);
+}
+
+/* Everything ends here: durable first, then logged and told. */
+static void finish(PlanStep *s, const PlanVerdict *v) {
+        Plan *p = s->p;
+        ProtoDetails details CLEANUP_DETAILS = {};
+        RecordEntry *entry;
+
+        check(s, plan_result_details(p, v, &details));
+        if (s->failed)
+                return;
+        p->status = v->status;
+        p->details = details;
+        details = (ProtoDetails) {};
+        p->has_result = true;
+        p->progress_dirty = false;
+        if (!p->acked) {
+                entry = persist(s, RECORD_RESULT);
+                if (!entry)
+                        return;
+                entry->status = p->status;
+                check(s, proto_details_copy(&entry->details, &p->details));
+                p->durable = true;
+        }
+        log_result(s, v);
+        if (!p->acked)
+                tell_result(s);
+        enter_state(s, p->tree ? STATE_ENDING : STATE_FINISHED);
+        if (!p->tree)
+                settle(s);
+}
+
+static void finish_canceled(PlanStep *s) {
+        PlanVerdict v = { .status = PROTO_STATUS_CANCELED, .reason = "cancelled, timed out or deleted in the cloud" };
+
+        finish(s, &v);
+}
+
+static void finish_interrupted(PlanStep *s, const char *how) {
+        PlanVerdict v = { .status = PROTO_STATUS_FAILED };
+
+        plan_format(v.reason, sizeof v.reason, "interrupted: %s", how);
+        finish(s, &v);
+}
+
+/* "step 2/3 Install: …" where there are several, so that the reason alone says which. */
+static void prefix_reason(const Plan *p, PlanVerdict *v, const char *text) {
+        char subject[WIRE_REASON_MAX];
+
+        plan_subject(p, p->step, subject, sizeof subject);
+        if (p->config.n_steps > 1)
+                plan_format(v->reason, sizeof v->reason, "%s: %s", subject, text);
+        else
+                plan_format(v->reason, sizeof v->reason, "%s", text);
+}
+
+/* ---- steps ---- */
+
+static void fork_step(PlanStep *s) {
+        Plan *p = s->p;
+
+        p->why = WHY_NOTHING;
+        p->exited = p->signalled = false;
+        p->code = 0;
+        p->stderr_lines = 0;
+        p->kill_at = USEC_NEVER;
+        p->killed_with = 0;
+        p->start_error[0] = '\0';
+        plan_forget_step_report(p);
+        enter_state(s, STATE_FORKING);
+        (void) plan_add(s, PLAN_ACTION_FORK);
+}
+
+/* As soon as it may be, and not while nobody listens. */
+static void flush_progress(PlanStep *s) {
+        const Plan *p = s->p;
+
+        if (p->progress_dirty && p->connected && s->event->now >= p->progress_next)
+                tell_progress(s);
+}
+
+static void next_step(PlanStep *s) {
+        Plan *p = s->p;
+
+        if (p->step + 1 == p->config.n_steps) {
+                PlanVerdict v = { .status = PROTO_STATUS_SUCCEEDED, .with_output = true };
+
+                finish(s, &v);
+                return;
+        }
+        if (p->stop) {
+                char subject[WIRE_REASON_MAX], how[2 * WIRE_REASON_MAX];
+
+                plan_subject(p, p->step + 1, subject, sizeof subject);
+                plan_format(how, sizeof how, "the runner was stopped before %s", subject);
+                if (current(p)->on_interrupt == PLAN_INTERRUPT_FAIL)
+                        finish_interrupted(s, how);
+                else if (p->tree)
+                        enter_state(s, STATE_ENDING);
+                else
+                        exit_now(s);
+                return;
+        }
+        p->step++;
+        p->attempt = 1;
+        p->phase = WIRE_PHASE_RUN;
+        fork_step(s);
+        p->progress_news = p->progress_dirty = true;
+        flush_progress(s);
+}
+
+static void step_failed(PlanStep *s, PlanVerdict *v, const char *text) {
+        const Plan *p = s->p;
+        bool ignored = current(p)->ignore_failure && v->status == PROTO_STATUS_FAILED;
+        char subject[WIRE_REASON_MAX];
+
+        prefix_reason(p, v, text);
+        plan_subject(p, p->step, subject, sizeof subject);
+        plan_add_log(s, ignored ? LEVEL_NOTICE : LEVEL_WARNING, MESSAGE_ID_JOB_STEP_ENDED, "%s: %s%s", subject, text,
+                     ignored ? ", ignoring" : "");
+        log_exit_fields(s, &(PlanVerdict) { .by_exit = v->by_exit });
+        if (ignored)
+                next_step(s);
+        else
+                finish(s, v);
+}
+
+static void step_succeeded(PlanStep *s) {
+        char subject[WIRE_REASON_MAX];
+
+        plan_subject(s->p, s->p->step, subject, sizeof subject);
+        plan_add_log(s, LEVEL_INFO, MESSAGE_ID_JOB_STEP_ENDED, "%s: done", subject);
+        log_exit_fields(s, &(PlanVerdict) { .by_exit = true });
+        next_step(s);
+}
+
+/* The handler's own ending. */
+static void judge_exit(PlanStep *s) {
+        const Plan *p = s->p;
+        PlanVerdict v = { .status = PROTO_STATUS_FAILED, .by_exit = true, .with_output = true };
+        int64_t allowed = current(p)->allow_stderr;
+        char text[WIRE_REASON_MAX], buf[PLAN_SIGNAL_NAME_MAX];
+
+        if (p->signalled)
+                plan_format(text, sizeof text, "killed by %s", plan_signal_name(p->code, buf));
+        else if (p->code != 0)
+                plan_format(text, sizeof text, "exited with status %d", p->code);
+        else if (allowed >= 0 && p->stderr_lines > (uint64_t) allowed)
+                plan_format(text, sizeof text, "wrote %llu lines to stderr, %lld are allowed",
+                                (unsigned long long) p->stderr_lines, (long long) allowed);
+        else {
+                step_succeeded(s);
+                return;
+        }
+        if (!p->signalled && p->code == EXIT_REJECT)
+                v.status = PROTO_STATUS_REJECTED;
+        step_failed(s, &v, text);
+}
+
+/* The step is over, or as good as over (STOP): what was it? */
+static void judge(PlanStep *s) {
+        const Plan *p = s->p;
+        PlanVerdict v = { .status = PROTO_STATUS_FAILED, .with_output = true };
+        char text[WIRE_REASON_MAX + 32];
+
+        switch (p->why) {
+        case WHY_CANCEL:
+                finish_canceled(s);
+                return;
+        case WHY_TIMEOUT:
+                plan_format(text, sizeof text, "timed out after %llu s",
+                                (unsigned long long) ((current(p)->timeout_usec + USEC_PER_SEC - 1) / USEC_PER_SEC));
+                step_failed(s, &v, text);
+                return;
+        case WHY_NOTHING:
+                break;
+        }
+        if (p->start_error[0]) {
+                plan_format(text, sizeof text, "could not be started: %s", p->start_error);
+                step_failed(s, &v, text);
+        } else if (!p->exited)
+                step_failed(s, &v, "ended, and nobody saw how");
+        else
+                judge_exit(s);
+}
+
+/* ---- OPEN ---- */
+
+static void open_new(PlanStep *s) {
+        Plan *p = s->p;
+        RecordEntry *entry = persist(s, RECORD_PREPARED);
+
+        if (!entry)
+                return;
+        entry->key = p->config.key;
+        (void) memcpy(entry->claim, p->config.claim, sizeof entry->claim);
+        entry->document = p->config.document;
+        entry->document_len = p->config.document_len;
+        enter_state(s, STATE_PLANNED);
+        tell_plan(s);
+}
+
+/* An attempt that has no ending: its runner or its device died. */
+static void open_interrupted(PlanStep *s, const RecordEntry *started) {
+        Plan *p = s->p;
+        bool rebooted = strcmp(started->boot_id, p->config.boot_id) != 0;
+        char subject[WIRE_REASON_MAX], how[2 * WIRE_REASON_MAX];
+
+        plan_subject(p, p->step, subject, sizeof subject);
+        plan_format(how, sizeof how, "%s was cut off when %s", subject,
+                        rebooted ? "the device went down" : "its runner was killed");
+        plan_add_log(s, LEVEL_WARNING, MESSAGE_ID_JOB_INTERRUPTED, "interrupted: %s", how);
+        if (current(p)->on_interrupt == PLAN_INTERRUPT_FAIL) {
+                finish_interrupted(s, how);
+        } else if (started->restarts >= p->config.max_attempts) {
+                size_t n = strlen(how);
+
+                plan_format(how + n, sizeof how - n, "; given up after %u restarts", started->restarts);
+                finish_interrupted(s, how);
+        } else {
+                p->phase = WIRE_PHASE_RERUN;
+                p->attempt = started->attempt + 1;
+                p->restarts = started->restarts + 1;
+                enter_state(s, STATE_PLANNED);
+                tell_plan(s);
+        }
+}
+
+static void open_result(PlanStep *s, const RecordEntry *result) {
+        Plan *p = s->p;
+
+        check(s, proto_details_copy(&p->details, &result->details));
+        if (s->failed)
+                return;
+        p->status = result->status;
+        p->has_result = true;
+        p->durable = true;
+        if (!p->acked)
+                tell_result(s);
+        enter_state(s, STATE_FINISHED);
+        settle(s);
+}
+
+/* What the record says comes before what was configured. */
+static void take_record(Plan *p, const RecordState *record) {
+        (void) memcpy(p->config.claim, record->claim, sizeof p->config.claim);
+        if (record->started.attempt == 0)
+                return;
+        p->earlier_start = true;
+        p->attempt = record->started.attempt;
+        p->restarts = record->started.restarts;
+        /* A document parses to the same steps every time; should it not, the last one stands for the one unknown. */
+        p->step = record->started.step < p->config.n_steps ? record->started.step : (uint32_t) p->config.n_steps - 1;
+}
+
+static void open_for_run(PlanStep *s, const RecordState *record) {
+        switch (record->phase) {
+        case RECORD_NONE:
+                open_new(s);
+                return;
+        case RECORD_IS_PREPARED:
+                enter_state(s, STATE_PLANNED);
+                tell_plan(s);
+                return;
+        case RECORD_IS_STARTED:
+                open_interrupted(s, &record->started);
+                return;
+        case RECORD_HAS_RESULT:
+                open_result(s, &record->result);
+                return;
+        }
+}
+
+static void open_for_drop(PlanStep *s, const RecordState *record) {
+        if (record->phase == RECORD_IS_PREPARED) {
+                forget_and_exit(s);
+                return;
+        }
+        if (record->phase != RECORD_NONE)
+                plan_add_log(s, LEVEL_WARNING, NULL, "drop of a run that was started, ignoring");
+        exit_now(s);
+}
+
+static void on_open(PlanStep *s) {
+        static const RecordState none = { .phase = RECORD_NONE };
+        const RecordState *record = s->event->record ? s->event->record : &none;
+        Plan *p = s->p;
+
+        if (p->state != STATE_NEW)
+                return;
+        p->connected = true;
+        if (record->phase != RECORD_NONE)
+                take_record(p, record);
+        switch (s->event->open) {
+        case PLAN_OPEN_RUN:
+                open_for_run(s, record);
+                return;
+        case PLAN_OPEN_DROP:
+                open_for_drop(s, record);
+                return;
+        case PLAN_OPEN_CANCEL:
+        case PLAN_OPEN_ACK:
+                break;
+        }
+        p->acked = s->event->open == PLAN_OPEN_ACK;
+        if (record->phase == RECORD_HAS_RESULT) {
+                open_result(s, &record->result);
+        } else if (record->phase != RECORD_NONE) {
+                finish_canceled(s);
+        } else {
+                if (!p->acked)
+                        (void) tell(s, WIRE_NO_RECORD);
+                exit_now(s);
+        }
+}
+
+/* ---- the way of a step ---- */
+
+static void on_go(PlanStep *s) {
+        if (s->p->state != STATE_PLANNED)
+                return;
+        enter_state(s, STATE_WAITING);
+        (void) plan_add(s, PLAN_ACTION_TAKE_SLOT);
+}
+
+static void on_slot_taken(PlanStep *s) {
+        if (s->p->state == STATE_WAITING)
+                fork_step(s);
+}
+
+static void on_forked(PlanStep *s) {
+        const PlanEvent *event = s->event;
+        Plan *p = s->p;
+        RecordEntry *entry;
+        char subject[WIRE_REASON_MAX];
+
+        if (p->state != STATE_FORKING)
+                return;
+        entry = persist(s, RECORD_STARTED);
+        if (!entry)
+                return;
+        entry->step = p->step;
+        entry->attempt = p->attempt;
+        entry->restarts = p->restarts;
+        (void) memcpy(entry->boot_id, p->config.boot_id, sizeof entry->boot_id);
+        entry->pid = event->pid;
+        entry->start_time = event->start_time;
+        plan_format(entry->cgroup, sizeof entry->cgroup, "%s", event->cgroup ? event->cgroup : "");
+        (void) plan_add(s, PLAN_ACTION_RELEASE);
+        p->tree = true;
+        p->starts++;
+        plan_subject(p, p->step, subject, sizeof subject);
+        plan_add_log(s, LEVEL_INFO, MESSAGE_ID_JOB_STARTED, "%s: started%s", subject,
+                     p->phase == WIRE_PHASE_RERUN ? " again" : "");
+        enter_state(s, STATE_RUNNING);
+        if (current(p)->timeout_usec > 0)
+                p->timeout_at = after(event->now, current(p)->timeout_usec);
+}
+
+static void on_start_failed(PlanStep *s) {
+        Plan *p = s->p;
+
+        switch (p->state) {
+        case STATE_FORKING:
+        case STATE_RUNNING:
+        case STATE_STOPPING:
+                plan_format(p->start_error, sizeof p->start_error, "%.*s",
+                                (int) MIN_OF(s->event->text_len, sizeof p->start_error - 1),
+                                s->event->text ? s->event->text : "");
+                if (p->start_error[0] == '\0')
+                        (void) strcpy(p->start_error, "unknown error");
+                p->tree = false;
+                judge(s);
+                return;
+        case STATE_ENDING:
+                p->tree = false;
+                enter_state(s, STATE_FINISHED);
+                settle(s);
+                return;
+        case STATE_NEW:
+        case STATE_PLANNED:
+        case STATE_WAITING:
+        case STATE_CLEANING:
+        case STATE_FINISHED:
+        case STATE_GONE:
+        case STATE_COUNT:
+                return;
+        }
+}
+
+static void on_exited(PlanStep *s) {
+        const PlanEvent *event = s->event;
+        Plan *p = s->p;
+
+        switch (p->state) {
+        case STATE_RUNNING:
+        case STATE_STOPPING:
+                break;
+        case STATE_NEW:
+        case STATE_PLANNED:
+        case STATE_WAITING:
+        case STATE_FORKING:
+        case STATE_CLEANING:
+        case STATE_ENDING:
+        case STATE_FINISHED:
+        case STATE_GONE:
+        case STATE_COUNT:
+                return;
+        }
+        p->exited = true;
+        p->signalled = event->signalled;
+        p->code = event->code;
+        check(s, plan_take_output(p, event));
+        enter_state(s, STATE_CLEANING);
+        if (event->tree_empty)
+                p->kill_at = after(event->now, PLAN_TRAILING_USEC);
+        else if (p->killed_with == 0)
+                begin_kill(s);
+}
+
+static void on_tree_empty(PlanStep *s) {
+        Plan *p = s->p;
+
+        switch (p->state) {
+        case STATE_RUNNING:
+        case STATE_STOPPING:
+        case STATE_CLEANING:
+                p->tree = false;
+                p->kill_at = USEC_NEVER;
+                check(s, plan_take_output(p, s->event));
+                judge(s);
+                return;
+        case STATE_ENDING:
+                p->tree = false;
+                p->kill_at = USEC_NEVER;
+                if (p->has_result)
+                        enter_state(s, STATE_FINISHED);
+                settle(s);
+                return;
+        case STATE_NEW:
+        case STATE_PLANNED:
+        case STATE_WAITING:
+        case STATE_FORKING:
+        case STATE_FINISHED:
+        case STATE_GONE:
+        case STATE_COUNT:
+                return;
+        }
+}
+
+static void on_progress(PlanStep *s) {
+        Plan *p = s->p;
+        int r;
+
+        if (p->has_result || p->why == WHY_CANCEL ||
+            (p->state != STATE_RUNNING && p->state != STATE_STOPPING && p->state != STATE_CLEANING))
+                return;
+        r = plan_take_progress(p, s->event->text ? s->event->text : "", s->event->text ? s->event->text_len : 0);
+        if (r == -E2BIG) {
+                if (!p->own_warned)
+                        plan_add_log(s, LEVEL_NOTICE, NULL, "the handler sets more than %d details of its own, ignoring",
+                                     PLAN_OWN_KEYS_MAX);
+                p->own_warned = true;
+                return;
+        }
+        check(s, r);
+        if (r <= 0)
+                return;
+        p->progress_news = p->progress_dirty = true;
+        flush_progress(s);
+}
+
+/* ---- failures of the record ---- */
+
+static void start_not_recorded(PlanStep *s, const char *why) {
+        Plan *p = s->p;
+
+        kill_gate(s);
+        p->starts--;
+        if (p->starts == 0) {
+                plan_add_log(s, LEVEL_WARNING, MESSAGE_ID_JOB_UNABLE, "not started: %s", why);
+                tell_unable(s, why);
+                exit_now(s);
+                return;
+        }
+        /* Earlier steps did run: this is a verdict, not another try. */
+        PlanVerdict v = { .status = PROTO_STATUS_FAILED };
+        char text[WIRE_REASON_MAX + 32];
+
+        plan_format(text, sizeof text, "could not be started: %s", why);
+        prefix_reason(p, &v, text);
+        finish(s, &v);
+}
+
+static void on_persist_failed(PlanStep *s) {
+        char why[WIRE_REASON_MAX];
+        Plan *p = s->p;
+
+        if (!p->persisting)
+                return;
+        p->persisting = false;
+        plan_format(why, sizeof why, "%.*s", (int) MIN_OF(s->event->text_len, sizeof why - 1),
+                        s->event->text ? s->event->text : "");
+        if (why[0] == '\0')
+                (void) strcpy(why, "the record cannot be written");
+        switch (p->persisted) {
+        case RECORD_PREPARED:
+                plan_add_log(s, LEVEL_WARNING, MESSAGE_ID_JOB_UNABLE, "not now: %s", why);
+                tell_unable(s, why);
+                exit_now(s);
+                return;
+        case RECORD_STARTED:
+                start_not_recorded(s, why);
+                return;
+        case RECORD_RESULT:
+                break;
+        case RECORD_TYPE_COUNT:
+                return;
+        }
+        /* What stood behind the PERSIST was not carried out: say it again, from memory. */
+        p->durable = false;
+        plan_add_log(s, LEVEL_ERROR, MESSAGE_ID_RECORD_BAD, "%s, told from memory only: %s", proto_status_name(p->status), why);
+        tell_result(s);
+        if (p->tree) {
+                enter_state(s, STATE_ENDING);
+                begin_kill(s);
+        } else {
+                enter_state(s, STATE_FINISHED);
+                settle(s);
+        }
+}
+
+/* ---- ends from outside ---- */
+
+static void on_cancel(PlanStep *s) {
+        Plan *p = s->p;
+
+        switch (p->state) {
+        case STATE_FORKING:
+                kill_gate(s);
+                finish_canceled(s);
+                return;
+        case STATE_PLANNED:
+        case STATE_WAITING:
+                finish_canceled(s);
+                return;
+        case STATE_RUNNING:
+                p->why = WHY_CANCEL;
+                plan_add_log(s, LEVEL_INFO, NULL, "over in the cloud, stopping the handler");
+                enter_state(s, STATE_STOPPING);
+                begin_kill(s);
+                return;
+        case STATE_STOPPING:
+        case STATE_CLEANING:
+                p->why = WHY_CANCEL;
+                return;
+        case STATE_ENDING:
+                if (!p->has_result)
+                        finish_canceled(s);
+                else if (!p->acked)
+                        tell_result(s);
+                return;
+        case STATE_FINISHED:
+                if (p->acked)
+                        bury_and_exit(s);
+                else
+                        tell_result(s);
+                return;
+        case STATE_NEW:
+        case STATE_GONE:
+        case STATE_COUNT:
+                return;
+        }
+}
+
+/* Without a result it means what cancel means, but for the answer. */
+static void on_ack(PlanStep *s) {
+        if (s->p->state == STATE_NEW || s->p->state == STATE_GONE)
+                return;
+        s->p->acked = true;
+        on_cancel(s);
+}
+
+static void on_drop(PlanStep *s) {
+        Plan *p = s->p;
+        bool early = p->state == STATE_PLANNED || p->state == STATE_WAITING || p->state == STATE_FORKING;
+
+        if (p->state == STATE_NEW || p->state == STATE_GONE)
+                return;
+        if (!early || p->earlier_start || p->starts > 0) {
+                plan_add_log(s, LEVEL_WARNING, NULL, "drop of a run that was started, ignoring");
+                return;
+        }
+        if (p->state == STATE_FORKING)
+                kill_gate(s);
+        forget_and_exit(s);
+}
+
+/* The verdict, as far as it is known, is durable before a process is touched. */
+static void stop_running(PlanStep *s) {
+        Plan *p = s->p;
+        char subject[WIRE_REASON_MAX], how[2 * WIRE_REASON_MAX];
+
+        plan_subject(p, p->step, subject, sizeof subject);
+        plan_format(how, sizeof how, "the runner was stopped during %s", subject);
+        plan_add_log(s, LEVEL_WARNING, MESSAGE_ID_JOB_INTERRUPTED, "interrupted: %s", how);
+        if (p->why != WHY_NOTHING)
+                judge(s);
+        else if (current(p)->on_interrupt == PLAN_INTERRUPT_FAIL)
+                finish_interrupted(s, how);
+        if (p->state == STATE_RUNNING || p->state == STATE_STOPPING)
+                enter_state(s, STATE_ENDING);
+        if (p->killed_with == 0)
+                begin_kill(s);
+}
+
+static void on_stop(PlanStep *s) {
+        Plan *p = s->p;
+
+        p->stop = true;
+        switch (p->state) {
+        case STATE_FORKING:
+                kill_gate(s);
+                exit_now(s);
+                return;
+        case STATE_NEW:
+        case STATE_PLANNED:
+        case STATE_WAITING:
+        case STATE_FINISHED:
+                exit_now(s);
+                return;
+        case STATE_RUNNING:
+        case STATE_STOPPING:
+                stop_running(s);
+                return;
+        case STATE_CLEANING:
+                judge(s);
+                return;
+        case STATE_ENDING:
+        case STATE_GONE:
+        case STATE_COUNT:
+                return;
+        }
+}
+
+/* ---- the agent's connection ---- */
+
+static void on_attach(PlanStep *s) {
+        Plan *p = s->p;
+
+        p->connected = true;
+        switch (p->state) {
+        case STATE_PLANNED:
+                tell_plan(s);
+                return;
+        case STATE_WAITING:
+        case STATE_FORKING:
+        case STATE_RUNNING:
+        case STATE_STOPPING:
+        case STATE_CLEANING:
+                tell_attached(s);
+                if (p->progress_news)
+                        tell_progress(s);
+                return;
+        case STATE_ENDING:
+                if (p->has_result)
+                        tell_result(s);
+                else
+                        tell_attached(s);
+                return;
+        case STATE_FINISHED:
+                tell_result(s);
+                p->ack_by = after(s->event->now, PLAN_ACK_WAIT_USEC);
+                return;
+        case STATE_NEW:
+        case STATE_GONE:
+        case STATE_COUNT:
+                return;
+        }
+}
+
+static void on_disconnected(PlanStep *s) {
+        Plan *p = s->p;
+
+        p->connected = false;
+        switch (p->state) {
+        case STATE_NEW:
+        case STATE_PLANNED:
+                exit_now(s);
+                return;
+        case STATE_FINISHED:
+                settle(s);
+                return;
+        case STATE_WAITING:
+        case STATE_FORKING:
+        case STATE_RUNNING:
+        case STATE_STOPPING:
+        case STATE_CLEANING:
+        case STATE_ENDING:
+        case STATE_GONE:
+        case STATE_COUNT:
+                return;
+        }
+}
+
+/* ---- time ---- */
+
+static void on_timer(PlanStep *s) {
+        uint64_t now = s->event->now;
+        Plan *p = s->p;
+
+        if (p->state == STATE_RUNNING && now >= p->timeout_at) {
+                p->why = WHY_TIMEOUT;
+                plan_add_log(s, LEVEL_WARNING, NULL, "timed out, stopping the handler");
+                enter_state(s, STATE_STOPPING);
+                begin_kill(s);
+        } else if (p->tree && now >= p->kill_at) {
+                if (p->killed_with == 0) {
+                        begin_kill(s);
+                } else {
+                        kill_with(s, SIGKILL);
+                        p->kill_at = after(now, PLAN_KILL_AGAIN_USEC);
+                }
+        }
+        if (!p->has_result)
+                flush_progress(s);
+        /* A verdict that only this process knows waits for its ack as long as it takes. */
+        if (p->state == STATE_FINISHED && p->durable && now >= p->ack_by)
+                exit_now(s);
+}
+
+uint64_t plan_deadline(const Plan *p) {
+        uint64_t at = p->state == STATE_RUNNING ? p->timeout_at : USEC_NEVER;
+
+        if (p->state == STATE_GONE || p->state == STATE_NEW)
+                return USEC_NEVER;
+        if (p->tree)
+                at = MIN_OF(at, p->kill_at);
+        if (p->progress_dirty && p->connected && !p->has_result)
+                at = MIN_OF(at, p->progress_next);
+        if (p->state == STATE_FINISHED && p->durable)
+                at = MIN_OF(at, p->ack_by);
+        return at;
+}
+
+/* ---- the step ---- */
+
+static void dispatch(PlanStep *s) {
+        switch (s->event->type) {
+        case PLAN_EVENT_OPEN:
+                on_open(s);
+                return;
+        case PLAN_EVENT_GO:
+                on_go(s);
+                return;
+        case PLAN_EVENT_SLOT_TAKEN:
+                on_slot_taken(s);
+                return;
+        case PLAN_EVENT_FORKED:
+                on_forked(s);
+                return;
+        case PLAN_EVENT_START_FAILED:
+                on_start_failed(s);
+                return;
+        case PLAN_EVENT_EXITED:
+                on_exited(s);
+                return;
+        case PLAN_EVENT_TREE_EMPTY:
+                on_tree_empty(s);
+                return;
+        case PLAN_EVENT_PROGRESS:
+                on_progress(s);
+                return;
+        case PLAN_EVENT_PERSIST_FAILED:
+                on_persist_failed(s);
+                return;
+        case PLAN_EVENT_CANCEL:
+                on_cancel(s);
+                return;
+        case PLAN_EVENT_STOP:
+                on_stop(s);
+                return;
+        case PLAN_EVENT_ATTACH:
+                on_attach(s);
+                return;
+        case PLAN_EVENT_DISCONNECTED:
+                on_disconnected(s);
+                return;
+        case PLAN_EVENT_ACK:
+                on_ack(s);
+                return;
+        case PLAN_EVENT_DROP:
+                on_drop(s);
+                return;
+        case PLAN_EVENT_TIMER:
+                on_timer(s);
+                return;
+        }
+}
+
+int plan_step(Plan *p, const PlanEvent *event, PlanActions *actions) {
+        PlanStep s = { .p = p, .event = event, .actions = actions };
+        Plan before = *p;
+        size_t n = actions->n;
+
+        dispatch(&s);
+        if (!s.failed)
+                return 0;
+        if (p->has_result && !before.has_result)
+                proto_details_done(&p->details);
+        *p = before;
+        plan_actions_cut(actions, n);
+        return -ENOMEM;
+}
+
+int plan_new(const PlanConfig *config, Plan **ret) {
+        Plan *p;
+
+        if (config->n_steps < 1 || config->n_steps > WIRE_STEPS_MAX || !config->steps || !wire_claim_valid(config->claim))
+                return -EINVAL;
+        p = calloc(1, sizeof *p);
+        if (!p)
+                return -ENOMEM;
+        p->config = *config;
+        p->attempt = 1;
+        p->percent = -1;
+        p->timeout_at = p->kill_at = p->ack_by = USEC_NEVER;
+        *ret = p;
+        return 0;
+}
+
+Plan *plan_free(Plan *p) {
+        if (!p)
+                return NULL;
+        proto_details_done(&p->details);
+        free(p);
+        return NULL;
+}
+
+const char *plan_state_name(const Plan *p) {
+        return state_names[p->state];
+}
+
+bool plan_started(const Plan *p) {
+        return p->starts > 0;
+}
