@@ -75,7 +75,8 @@ static int parse_error(const json_error_t *j, Error *e) {
         if (json_error_code(j) == json_error_numeric_overflow)
                 code = E2BIG;
         clean = text_sanitize(j->text, strlen(j->text), JSON_ERROR_TEXT_LENGTH, false);
-        return error_set(e, code, "JSON line %d column %d: %s", j->line, j->column, clean ? clean : "malformed");
+        return error_set(e, code, "JSON line %d column %d: %s", j->line, j->column,
+                         clean ? clean : "malformed");
 }
 
 static const char *type_name(const json_t *value) {
@@ -125,7 +126,8 @@ static json_t *get_member(const json_t *o, const char *name) {
         return json_is_null(value) ? NULL : value;
 }
 
-static int wrong_type(const char *where, const char *name, const char *expected, const json_t *found, Error *e) {
+static int wrong_type(const char *where, const char *name, const char *expected, const json_t *found,
+                      Error *e) {
         return error_set(e, EINVAL, "%s%s: %s expected, found %s", where, name, expected, type_name(found));
 }
 
@@ -162,7 +164,8 @@ int json_get_int(const json_t *o, const char *name, const char *where, int64_t m
                 return wrong_type(where, name, "an integer", value, e);
         v = json_integer_value(value);
         if (v < min || v > max)
-                return error_set(e, EINVAL, "%s%s: %" PRId64 " is not an integer from %" PRId64 " to %" PRId64, where,
+                return error_set(e, EINVAL,
+                                 "%s%s: %" PRId64 " is not an integer from %" PRId64 " to %" PRId64, where,
                                  name, v, min, max);
         *ret = v;
         return 1;

@@ -8,7 +8,8 @@
 #define REPLACEMENT "\xEF\xBF\xBD" /* U+FFFD */
 
 size_t utf8_decode(const char *p, const char *end, uint32_t *ret) {
-        static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 }; /* by length: shorter forms are overlong */
+        static const uint32_t least[] = { 0, 0, 0x80, 0x800,
+                                          0x10000 }; /* by length: shorter forms are overlong */
         unsigned char lead = (unsigned char) *p;
         uint32_t cp;
         size_t n;
@@ -103,19 +104,19 @@ static size_t next_piece(const char *p, const char *end, Piece *ret) {
         size_t n;
 
         if (*p == '\r' || *p == '\n') {
-                *ret = (Piece) { " | ", 3, 3 };
+                *ret = (Piece){ " | ", 3, 3 };
                 return *p == '\r' && end - p > 1 && p[1] == '\n' ? 2 : 1;
         }
         if (*p == '\t') {
-                *ret = (Piece) { " ", 1, 1 };
+                *ret = (Piece){ " ", 1, 1 };
                 return 1;
         }
         n = utf8_decode(p, end, &cp);
         if (n == 0 || unicode_is_other(cp)) {
-                *ret = (Piece) { REPLACEMENT, strlen(REPLACEMENT), 1 };
+                *ret = (Piece){ REPLACEMENT, strlen(REPLACEMENT), 1 };
                 return n == 0 ? 1 : n;
         }
-        *ret = (Piece) { p, n, utf16_units(cp) };
+        *ret = (Piece){ p, n, utf16_units(cp) };
         return n;
 }
 

@@ -130,7 +130,7 @@ static int skip_value(Cursor *c, size_t depth, Extent *ret, Error *e) {
                 r = skip_scalar(c, e);
         if (r < 0)
                 return r;
-        *ret = (Extent) { (size_t) (begin - c->start), (size_t) (c->p - begin) };
+        *ret = (Extent){ (size_t) (begin - c->start), (size_t) (c->p - begin) };
         return 0;
 }
 
@@ -178,7 +178,8 @@ typedef struct Found {
         Extent document, execution; /* len 0 = none */
 } Found;
 
-static int note_member(const Cursor *c, const char *name, const char *name_end, Extent value, Found *f, Error *e) {
+static int note_member(const Cursor *c, const char *name, const char *name_end, Extent value, Found *f,
+                       Error *e) {
         Extent *slot;
 
         if (string_is(name, name_end, "jobDocument"))
@@ -189,7 +190,8 @@ static int note_member(const Cursor *c, const char *name, const char *name_end, 
                 return 0;
         if (slot->len > 0)
                 return error_set(e, EBADMSG, "JSON: a second %s at byte %zu",
-                                 slot == &f->document ? "jobDocument" : "execution", (size_t) (name - c->start) - 1);
+                                 slot == &f->document ? "jobDocument" : "execution",
+                                 (size_t) (name - c->start) - 1);
         *slot = value;
         return 0;
 }
@@ -251,8 +253,8 @@ int extent_find_document(const char *payload, size_t len, Extent *ret, Error *e)
                         return r;
         }
         if (top.document.len > 0 && inner.document.len > 0)
-                return error_set(e, EBADMSG, "JSON: two job documents, at bytes %zu and %zu", top.document.start,
-                                 inner.document.start);
+                return error_set(e, EBADMSG, "JSON: two job documents, at bytes %zu and %zu",
+                                 top.document.start, inner.document.start);
         *ret = top.document.len > 0 ? top.document : inner.document;
         return 0;
 }

@@ -10,11 +10,11 @@
 #include "proto/reader.h"
 
 void proto_execution_init(ProtoExecution *x) {
-        *x = (ProtoExecution) { .version = -1, .number = -1, .seconds_left = -1 };
+        *x = (ProtoExecution){ .version = -1, .number = -1, .seconds_left = -1 };
 }
 
 void proto_message_init(ProtoMessage *m, TopicKind kind, TopicReply reply) {
-        *m = (ProtoMessage) { .kind = kind, .reply = reply, .state_version = -1 };
+        *m = (ProtoMessage){ .kind = kind, .reply = reply, .state_version = -1 };
         proto_execution_init(&m->execution);
 }
 
@@ -25,7 +25,7 @@ void proto_message_done(ProtoMessage *m) {
         proto_details_done(&m->execution.details);
         proto_details_done(&m->state_details);
         free(m->owned_document);
-        *m = (ProtoMessage) {};
+        *m = (ProtoMessage){};
 }
 
 /* Copy what fits, cut on a character. `text` is valid UTF-8. */
@@ -176,8 +176,8 @@ static int read_get_pending(const json_t *o, ProtoMessage *m, Error *e) {
         if (r < 0)
                 return r;
         return read_lists(m,
-                          (ListSource[]) { { in_progress, "inProgressJobs", PROTO_STATUS_IN_PROGRESS },
-                                           { queued, "queuedJobs", PROTO_STATUS_QUEUED } },
+                          (ListSource[]){ { in_progress, "inProgressJobs", PROTO_STATUS_IN_PROGRESS },
+                                          { queued, "queuedJobs", PROTO_STATUS_QUEUED } },
                           e);
 }
 
@@ -199,8 +199,8 @@ static int read_notify(const json_t *o, ProtoMessage *m, Error *e) {
         if (r < 0)
                 return r;
         return read_lists(m,
-                          (ListSource[]) { { in_progress, "jobs.IN_PROGRESS", PROTO_STATUS_IN_PROGRESS },
-                                           { queued, "jobs.QUEUED", PROTO_STATUS_QUEUED } },
+                          (ListSource[]){ { in_progress, "jobs.IN_PROGRESS", PROTO_STATUS_IN_PROGRESS },
+                                          { queued, "jobs.QUEUED", PROTO_STATUS_QUEUED } },
                           e);
 }
 
@@ -328,7 +328,8 @@ static int take_document(const json_t *o, const char *payload, Extent x, ProtoMe
                         return r;
                 m->execution.document = document;
                 m->execution.document_len = len;
-        } else if (m->kind == TOPIC_UPDATE && m->reply == TOPIC_ACCEPTED && json_object_get(o, "jobDocument")) {
+        } else if (m->kind == TOPIC_UPDATE && m->reply == TOPIC_ACCEPTED &&
+                   json_object_get(o, "jobDocument")) {
                 r = unescape_document(m, &document, &len, e);
                 if (r < 0)
                         return r;
@@ -401,6 +402,6 @@ int proto_message_decode(const Topic *t, const char *payload, size_t len, ProtoM
         if (r < 0)
                 return r;
         *ret = m;
-        m = (ProtoMessage) {};
+        m = (ProtoMessage){};
         return 0;
 }

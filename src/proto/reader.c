@@ -38,7 +38,8 @@ int reader_token(const json_t *o, char ret[static LIMIT_CLIENT_TOKEN + 1], Error
                 return r;
         n = strlen(text);
         if (n > LIMIT_CLIENT_TOKEN)
-                return error_set(e, EINVAL, "clientToken: %zu bytes; at most %d expected", n, LIMIT_CLIENT_TOKEN);
+                return error_set(e, EINVAL, "clientToken: %zu bytes; at most %d expected", n,
+                                 LIMIT_CLIENT_TOKEN);
         memcpy(ret, text, n + 1);
         return 1;
 }
@@ -59,8 +60,8 @@ int reader_details_checked(const json_t *o, ProtoDetails *ret, Error *e) {
         if (r <= 0 || json_object_size(map) == 0)
                 return r < 0 ? r : 0;
         if (json_object_size(map) > LIMIT_DETAILS_PAIRS)
-                return error_set(e, EINVAL, "statusDetails: %zu pairs; at most %d expected", json_object_size(map),
-                                 LIMIT_DETAILS_PAIRS);
+                return error_set(e, EINVAL, "statusDetails: %zu pairs; at most %d expected",
+                                 json_object_size(map), LIMIT_DETAILS_PAIRS);
         json_object_foreach(map, key, value) {
                 if (!json_is_string(value))
                         return error_set(e, EINVAL, "statusDetails.%s: a string expected",
@@ -73,7 +74,7 @@ int reader_details_checked(const json_t *o, ProtoDetails *ret, Error *e) {
         if (r < 0)
                 return r;
         *ret = d;
-        d = (ProtoDetails) {};
+        d = (ProtoDetails){};
         return 1;
 }
 
@@ -96,6 +97,6 @@ int reader_details(const json_t *o, const char *where, ProtoDetails *ret, Error 
                         return r;
         }
         *ret = d;
-        d = (ProtoDetails) {};
+        d = (ProtoDetails){};
         return 1;
 }

@@ -8,7 +8,7 @@
 #include "proto/writer.h"
 
 void proto_request_init(ProtoRequest *r, TopicKind kind) {
-        *r = (ProtoRequest) {
+        *r = (ProtoRequest){
                 .kind = kind,
                 .expected_version = -1,
                 .execution_number = -1,
@@ -65,7 +65,8 @@ static int check_token(const ProtoRequest *r, Error *e) {
 
 static int check_update(const ProtoRequest *r, Error *e) {
         if (!proto_job_id_valid(r->job_id))
-                return error_set(e, EINVAL, "jobId: 1 to %d of [a-zA-Z0-9_-] expected in an update", LIMIT_JOB_ID);
+                return error_set(e, EINVAL, "jobId: 1 to %d of [a-zA-Z0-9_-] expected in an update",
+                                 LIMIT_JOB_ID);
         if (!device_may_set(r->status))
                 return error_set(e, EINVAL, "status: \"%s\" is not a device's to set",
                                  r->status < PROTO_STATUS_COUNT ? proto_status_name(r->status) : "?");
@@ -143,7 +144,8 @@ static int format_topic(const ProtoRequest *r, const char *thing, char ret[stati
         if (!is_request_kind(r->kind))
                 return error_set(e, EINVAL, "request: not a kind that can be sent");
         if (!proto_thing_name_valid(thing))
-                return error_set(e, EINVAL, "thingName: 1 to %d of [a-zA-Z0-9:_-] expected", LIMIT_THING_NAME);
+                return error_set(e, EINVAL, "thingName: 1 to %d of [a-zA-Z0-9:_-] expected",
+                                 LIMIT_THING_NAME);
         memcpy(t.thing, thing, n + 1);
         if (r->kind == TOPIC_DESCRIBE || r->kind == TOPIC_UPDATE)
                 memcpy(t.job_id, r->job_id, sizeof t.job_id);
@@ -184,18 +186,20 @@ static int read_status(const json_t *o, ProtoRequest *ret, Error *e) {
         if (r < 0)
                 return r;
         if (r == 0)
-                return error_set(e, EINVAL,
-                                 "Value null at 'status' failed to satisfy constraint: Member must not be null");
+                return error_set(
+                        e, EINVAL,
+                        "Value null at 'status' failed to satisfy constraint: Member must not be null");
         ret->status = proto_status_parse(text);
         /* QUEUED is well-formed, but no state leads there: the state machine refuses it. */
         if (ret->status == PROTO_STATUS_QUEUED || device_may_set(ret->status))
                 return 0;
         ret->status = PROTO_STATUS_NONE;
         shown = text_sanitize(text, strlen(text), SHOWN, false);
-        return error_set(e, EINVAL,
-                         "Value '%s' at 'status' failed to satisfy constraint: Member must be one of IN_PROGRESS, "
-                         "SUCCEEDED, FAILED, REJECTED",
-                         shown ? shown : "");
+        return error_set(
+                e, EINVAL,
+                "Value '%s' at 'status' failed to satisfy constraint: Member must be one of IN_PROGRESS, "
+                "SUCCEEDED, FAILED, REJECTED",
+                shown ? shown : "");
 }
 
 static int read_step_timeout(const json_t *o, ProtoRequest *ret, Error *e) {
@@ -216,10 +220,11 @@ static int read_update(const json_t *o, ProtoRequest *ret, Error *e) {
         int r;
 
         if (!proto_job_id_valid(ret->job_id))
-                return error_set(e, EINVAL,
-                                 "Value '%s' at 'jobId' failed to satisfy constraint: Member must satisfy regular "
-                                 "expression pattern: [a-zA-Z0-9_-]+",
-                                 ret->job_id);
+                return error_set(
+                        e, EINVAL,
+                        "Value '%s' at 'jobId' failed to satisfy constraint: Member must satisfy regular "
+                        "expression pattern: [a-zA-Z0-9_-]+",
+                        ret->job_id);
         r = read_status(o, ret, e);
         if (r < 0)
                 return r;
@@ -286,8 +291,8 @@ static int decode_request(const char *payload, size_t len, ProtoRequest *ret, Er
         return read_members(o, ret, e);
 }
 
-int proto_request_decode(const Topic *t, const char *payload, size_t len, ProtoRequest *ret, ProtoCode *ret_code,
-                         Error *e) {
+int proto_request_decode(const Topic *t, const char *payload, size_t len, ProtoRequest *ret,
+                         ProtoCode *ret_code, Error *e) {
         int r;
 
         proto_request_init(ret, t->kind);

@@ -7,7 +7,7 @@
 
 #define TOPIC_HEAD "$aws/things/"
 #define TOPIC_JOBS "/jobs/"
-#define JOB_NEXT "$next"
+#define JOB_NEXT   "$next"
 
 /* One level of a topic; not NUL-terminated. */
 typedef struct Level {
@@ -47,7 +47,7 @@ static const char *split_thing(const char *text, char ret_thing[static LIMIT_THI
 /* Number of levels (empty ones count), or 0 if there are more than LEVELS_MAX. */
 static size_t split_levels(const char *tail, Level ret[static LEVELS_MAX]) {
         for (size_t n = 0; n < LEVELS_MAX; n++) {
-                ret[n] = (Level) { tail, strcspn(tail, "/") };
+                ret[n] = (Level){ tail, strcspn(tail, "/") };
                 tail += ret[n].len;
                 if (*tail == '\0')
                         return n + 1;
@@ -122,7 +122,7 @@ Topic topic_parse(const char *text, const char *thing) {
         const char *tail = split_thing(text, t.thing);
 
         if (!tail || (thing && strcmp(t.thing, thing) != 0) || !parse_tail(tail, &t))
-                return (Topic) {};
+                return (Topic){};
         return t;
 }
 
@@ -132,8 +132,9 @@ static bool job_id_formattable(const char *id) {
 
 int topic_format(const Topic *t, char ret[static TOPIC_TEXT_MAX]) {
         static const char *const verb[] = {
-                [TOPIC_UNRECOGNIZED] = NULL,     [TOPIC_GET_PENDING] = "get", [TOPIC_START_NEXT] = "start-next",
-                [TOPIC_DESCRIBE] = "get",        [TOPIC_UPDATE] = "update",   [TOPIC_NOTIFY] = "notify",
+                [TOPIC_UNRECOGNIZED] = NULL,         [TOPIC_GET_PENDING] = "get",
+                [TOPIC_START_NEXT] = "start-next",   [TOPIC_DESCRIBE] = "get",
+                [TOPIC_UPDATE] = "update",           [TOPIC_NOTIFY] = "notify",
                 [TOPIC_NOTIFY_NEXT] = "notify-next",
         };
         static const char *const suffix[] = {
@@ -180,7 +181,7 @@ bool topic_is_invalid_request(const char *text, char ret_thing[static LIMIT_THIN
         if (strlen(text) + strlen("/rejected") > LIMIT_TOPIC)
                 return false;
         last = strrchr(tail, '/');
-        if (last && parse_reply((Level) { last + 1, strlen(last + 1) }, &reply))
+        if (last && parse_reply((Level){ last + 1, strlen(last + 1) }, &reply))
                 return false;
         memcpy(ret_thing, thing, strlen(thing) + 1);
         return true;

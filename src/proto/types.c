@@ -126,7 +126,8 @@ static bool parse_number(const char *p, const char *end, int64_t min, int64_t *r
         if (p == end || (*p == '0' && end - p > 1))
                 return false;
         for (; p < end; p++)
-                if (!is_digit(*p) || __builtin_mul_overflow(v, 10, &v) || __builtin_add_overflow(v, *p - '0', &v))
+                if (!is_digit(*p) || __builtin_mul_overflow(v, 10, &v) ||
+                    __builtin_add_overflow(v, *p - '0', &v))
                         return false;
         if (v < min)
                 return false;
@@ -220,7 +221,7 @@ int proto_details_copy(ProtoDetails *to, const ProtoDetails *from) {
                         return r;
         }
         *to = copy;
-        copy = (ProtoDetails) {};
+        copy = (ProtoDetails){};
         return 0;
 }
 
@@ -241,7 +242,7 @@ void proto_details_done(ProtoDetails *d) {
                 free(d->pair[i].key);
                 free(d->pair[i].value);
         }
-        *d = (ProtoDetails) {};
+        *d = (ProtoDetails){};
 }
 
 static int check_value(const char *key, const char *value, Error *e) {
@@ -260,15 +261,16 @@ static int check_value(const char *key, const char *value, Error *e) {
                                          (size_t) (p - value));
                 if (unicode_is_other(cp))
                         return error_set(e, EINVAL,
-                                         "statusDetails.%s: U+%04" PRIX32 " at byte %zu is a control, format, "
+                                         "statusDetails.%s: U+%04" PRIX32
+                                         " at byte %zu is a control, format, "
                                          "private-use or unassigned character, which the service refuses",
                                          key, cp, (size_t) (p - value));
                 p += n;
         }
         units = utf8_utf16_units(value, len);
         if (units > LIMIT_DETAILS_VALUE)
-                return error_set(e, EINVAL, "statusDetails.%s: %zu characters; at most %d expected", key, units,
-                                 LIMIT_DETAILS_VALUE);
+                return error_set(e, EINVAL, "statusDetails.%s: %zu characters; at most %d expected", key,
+                                 units, LIMIT_DETAILS_VALUE);
         return 0;
 }
 
@@ -285,7 +287,8 @@ int proto_details_check(const ProtoDetails *d, Error *e) {
                 if (!proto_details_key_valid(key)) {
                         CLEANUP_FREE char *shown = text_sanitize(key, strlen(key), SHOWN, false);
 
-                        return error_set(e, EINVAL, "statusDetails: key \"%s\": 1 to %d of [a-zA-Z0-9:_-] expected",
+                        return error_set(e, EINVAL,
+                                         "statusDetails: key \"%s\": 1 to %d of [a-zA-Z0-9:_-] expected",
                                          shown ? shown : "", LIMIT_DETAILS_KEY);
                 }
                 r = check_value(key, d->pair[i].value, e);

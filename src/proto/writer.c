@@ -98,6 +98,6 @@ int writer_finish(Buf *b, Buf *ret) {
                 return buf_error(b);
         buf_done(ret);
         *ret = *b;
-        *b = (Buf) {};
+        *b = (Buf){};
         return 0;
 }

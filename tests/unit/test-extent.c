@@ -31,8 +31,12 @@ START_TEST(found) {
                 { "{\"\\u006Aob\\u0044ocument\":1}", "1" },
                 { "{\"e\\u0078ecution\":{\"jobDocumen\\u0074\":1}}", "1" },
                 /* And these are others. */
-                { "{\"jobdocument\":1,\"jobDocumen\":2,\"jobDocuments\":3,\"job\\Document\":4,\"\\u0000jobDocument\":5}", NULL },
-                { "{\"jobDocumen\\u00\":1,\"jobDocumen\\u007g\":2,\"jobDocumen\\t\":3,\"jobDocumen\\u0174\":4}", NULL },
+                { "{\"jobdocument\":1,\"jobDocumen\":2,\"jobDocuments\":3,\"job\\Document\":4,"
+                  "\"\\u0000jobDocument\":5}",
+                  NULL },
+                { "{\"jobDocumen\\u00\":1,\"jobDocumen\\u007g\":2,\"jobDocumen\\t\":3,\"jobDocumen\\u0174\":"
+                  "4}",
+                  NULL },
                 { "{\"\":{\"jobDocument\":1}}", NULL },
                 { "{\"execution\":[{\"jobDocument\":1}]}", NULL },
                 { "{\"execution\":null}", NULL },
@@ -58,7 +62,8 @@ START_TEST(found) {
                 Extent x = { 1, 2 };
                 Error e = {};
 
-                ck_assert_msg(extent_find_document(payload, strlen(payload), &x, &e) == 0, "row %zu: %s", i, e.text);
+                ck_assert_msg(extent_find_document(payload, strlen(payload), &x, &e) == 0, "row %zu: %s", i,
+                              e.text);
                 if (!document) {
                         ck_assert_msg(x.len == 0, "row %zu: found %.*s", i, (int) x.len, payload + x.start);
                         continue;
@@ -103,7 +108,8 @@ START_TEST(refused) {
                 { "{\"jobDocument\":1,\"job\\u0044ocument\":2}", "a second jobDocument" },
                 { "{\"execution\":{\"jobDocument\":1,\"jobDocument\":2}}", "a second jobDocument" },
                 { "{\"execution\":{},\"execution\":{\"jobDocument\":2}}", "a second execution at byte 16" },
-                { "{\"jobDocument\":1,\"execution\":{\"jobDocument\":2}}", "two job documents, at bytes 15 and 44" },
+                { "{\"jobDocument\":1,\"execution\":{\"jobDocument\":2}}",
+                  "two job documents, at bytes 15 and 44" },
                 { "{\"execution\":{\"jobDocument\" 1}}", "\":\" expected at byte 28" },
         };
 
@@ -111,7 +117,8 @@ START_TEST(refused) {
                 Extent x = { 1, 2 };
                 Error e = {};
 
-                ck_assert_msg(extent_find_document(rows[i].payload, strlen(rows[i].payload), &x, &e) == -EBADMSG,
+                ck_assert_msg(extent_find_document(rows[i].payload, strlen(rows[i].payload), &x, &e) ==
+                                      -EBADMSG,
                               "row %zu", i);
                 ck_assert_msg(strstr(e.text, rows[i].text), "row %zu: %s", i, e.text);
                 ck_assert_int_eq(e.code, EBADMSG);
@@ -120,7 +127,8 @@ START_TEST(refused) {
 }
 END_TEST
 
-static int find_nested(const char *head, size_t depth, const char *open, const char *close, const char *tail, Extent *x) {
+static int find_nested(const char *head, size_t depth, const char *open, const char *close, const char *tail,
+                       Extent *x) {
         CLEANUP_BUF Buf b = {};
         Error e = {};
         int r;
@@ -186,7 +194,8 @@ END_TEST
 
 /* Every cut of a good message is refused: nothing is read past the end, nothing half is taken for whole. */
 START_TEST(truncated) {
-        static const char whole[] = "{\"timestamp\":1,\"execution\":{\"jobId\":\"j\",\"jobDocument\":{\"a\":[\"\\u00e4\\\"\"]}}}";
+        static const char whole[] =
+                "{\"timestamp\":1,\"execution\":{\"jobId\":\"j\",\"jobDocument\":{\"a\":[\"\\u00e4\\\"\"]}}}";
 
         for (size_t n = 0; n < sizeof whole - 1; n++) {
                 char *copy = malloc(MAX_OF(n, (size_t) 1)); /* exactly sized: a sanitizer sees an overrun */

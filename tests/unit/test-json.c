@@ -12,7 +12,7 @@ static int parse(const char *text, size_t len, Error *e) {
         CLEANUP_JSON json_t *o = NULL;
         int r;
 
-        *e = (Error) {};
+        *e = (Error){};
         r = json_parse_object(text, len, &o, e);
         ck_assert((r == 0) == (o != NULL));
         ck_assert_int_eq(e->code, -r);
@@ -38,15 +38,70 @@ END_TEST
 
 START_TEST(malformed) {
         static const char *const rows[] = {
-                "", " ", "{", "}", "[", "]", "{]", "[}", "[]", "[{}]", "null", "true", "1", "\"x\"", "nul", "x",
-                "{\"a\"", "{\"a\":", "{\"a\":}", "{\"a\":1", "{\"a\":1,", "{\"a\":1,}", "{,}", "{\"a\" 1}",
-                "{a:1}", "{'a':1}", "{\"a\":1 \"b\":2}", "{\"a\":1,,\"b\":2}", "{\"a\"::1}", "{1:2}", "{\"a\":[1,]}",
-                "{\"a\":[1 2]}", "{\"a\":{]}", "{\"a\":01}", "{\"a\":+1}", "{\"a\":.5}", "{\"a\":1.}", "{\"a\":1e}",
-                "{\"a\":-}", "{\"a\":0x1}", "{\"a\":NaN}", "{\"a\":Infinity}", "{\"a\":TRUE}", "{\"a\":\"b}",
-                "{\"a\":\"\\x\"}", "{\"a\":\"\\u12\"}", "{\"a\":\"\\ud800\"}", "{\"a\":\"\\udc00\"}",
-                "{\"a\":\"\\u0000\"}", "{\"a\":\"\n\"}", "{\"a\":\"\x01\"}", "{\"a\":\"\xFF\"}", "{\"a\":\"\xC0\xAF\"}",
-                "{\"a\":\"\xED\xA0\x80\"}", "\xEF\xBB\xBF{}", "{} x", "{}{}", "{}}", "{/**/}", "{}//", "{\f}",
-                "{\"a\":1,\"a\":2}", "{\"a\":1,\"\\u0061\":2}", "{\"b\":{\"a\":1,\"a\":1}}",
+                "",
+                " ",
+                "{",
+                "}",
+                "[",
+                "]",
+                "{]",
+                "[}",
+                "[]",
+                "[{}]",
+                "null",
+                "true",
+                "1",
+                "\"x\"",
+                "nul",
+                "x",
+                "{\"a\"",
+                "{\"a\":",
+                "{\"a\":}",
+                "{\"a\":1",
+                "{\"a\":1,",
+                "{\"a\":1,}",
+                "{,}",
+                "{\"a\" 1}",
+                "{a:1}",
+                "{'a':1}",
+                "{\"a\":1 \"b\":2}",
+                "{\"a\":1,,\"b\":2}",
+                "{\"a\"::1}",
+                "{1:2}",
+                "{\"a\":[1,]}",
+                "{\"a\":[1 2]}",
+                "{\"a\":{]}",
+                "{\"a\":01}",
+                "{\"a\":+1}",
+                "{\"a\":.5}",
+                "{\"a\":1.}",
+                "{\"a\":1e}",
+                "{\"a\":-}",
+                "{\"a\":0x1}",
+                "{\"a\":NaN}",
+                "{\"a\":Infinity}",
+                "{\"a\":TRUE}",
+                "{\"a\":\"b}",
+                "{\"a\":\"\\x\"}",
+                "{\"a\":\"\\u12\"}",
+                "{\"a\":\"\\ud800\"}",
+                "{\"a\":\"\\udc00\"}",
+                "{\"a\":\"\\u0000\"}",
+                "{\"a\":\"\n\"}",
+                "{\"a\":\"\x01\"}",
+                "{\"a\":\"\xFF\"}",
+                "{\"a\":\"\xC0\xAF\"}",
+                "{\"a\":\"\xED\xA0\x80\"}",
+                "\xEF\xBB\xBF{}",
+                "{} x",
+                "{}{}",
+                "{}}",
+                "{/**/}",
+                "{}//",
+                "{\f}",
+                "{\"a\":1,\"a\":2}",
+                "{\"a\":1,\"\\u0061\":2}",
+                "{\"b\":{\"a\":1,\"a\":1}}",
         };
         Error e;
 
@@ -71,9 +126,10 @@ START_TEST(texts_say_where) {
         (void) parse("{\"a\":1,\"a\":2}", 13, &e);
         ck_assert_ptr_nonnull(strstr(e.text, "duplicate"));
         /* What is quoted from the text cannot carry a control character. */
-        (void) parse("{\"\x1B[31m", 7, &e);
+        (void) parse("{\x1B[31m}", 7, &e);
+        ck_assert_ptr_nonnull(strstr(e.text, "\xEF\xBF\xBD"));
         ck_assert_ptr_null(strchr(e.text, '\x1B'));
-        ck_assert_int_eq(json_parse_object("[", 1, &(json_t *) { NULL }, NULL), -EBADMSG);
+        ck_assert_int_eq(json_parse_object("[", 1, &(json_t *){ NULL }, NULL), -EBADMSG);
 }
 END_TEST
 
@@ -112,8 +168,11 @@ START_TEST(depth) {
         ck_assert_int_eq(parse_nested(60000, "[", "", ""), -E2BIG);
         /* Brackets in strings are none; those side by side do not add up. */
         ck_assert_int_eq(parse_nested(2, "[", "\"\\\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\"", "]"), 0);
-        ck_assert_int_eq(parse_nested(2, "[", "[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],"
-                                              "[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[]", "]"), 0);
+        ck_assert_int_eq(parse_nested(2, "[",
+                                      "[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],"
+                                      "[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[]",
+                                      "]"),
+                         0);
 }
 END_TEST
 
@@ -154,8 +213,9 @@ START_TEST(values) {
 }
 END_TEST
 
-static const char sample[] = "{\"s\":\"text\",\"i\":42,\"neg\":-7,\"r\":1.0,\"t\":true,\"f\":false,\"n\":null,"
-                             "\"o\":{\"x\":1},\"a\":[1,2]}";
+static const char sample[] =
+        "{\"s\":\"text\",\"i\":42,\"neg\":-7,\"r\":1.0,\"t\":true,\"f\":false,\"n\":null,"
+        "\"o\":{\"x\":1},\"a\":[1,2]}";
 
 static json_t *load(void) {
         json_t *o = NULL;

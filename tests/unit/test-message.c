@@ -18,7 +18,7 @@ static int decode_bytes(const char *tail, const char *payload, size_t len, Proto
 
         (void) snprintf(text, sizeof text, T "%s", tail);
         t = topic_parse(text, "T");
-        *e = (Error) {};
+        *e = (Error){};
         r = proto_message_decode(&t, payload, len, m, e);
         ck_assert_int_eq(e->code, -r);
         return r;
@@ -34,11 +34,13 @@ START_TEST(get_pending) {
         CLEANUP_MESSAGE ProtoMessage m = {};
         Error e;
 
-        ck_assert_int_eq(decode("get/accepted",
-                                "{\"clientToken\":\"dev-01-7\",\"timestamp\":1625328544,\"inProgressJobs\":[],"
-                                "\"queuedJobs\":[{\"jobId\":\"test_job\",\"queuedAt\":1625268804,"
-                                "\"lastUpdatedAt\":1625268805,\"executionNumber\":1,\"versionNumber\":2}]}",
-                                &m, &e), 0);
+        ck_assert_int_eq(
+                decode("get/accepted",
+                       "{\"clientToken\":\"dev-01-7\",\"timestamp\":1625328544,\"inProgressJobs\":[],"
+                       "\"queuedJobs\":[{\"jobId\":\"test_job\",\"queuedAt\":1625268804,"
+                       "\"lastUpdatedAt\":1625268805,\"executionNumber\":1,\"versionNumber\":2}]}",
+                       &m, &e),
+                0);
         ck_assert(m.kind == TOPIC_GET_PENDING && m.reply == TOPIC_ACCEPTED);
         ck_assert(m.has_token && strcmp(m.token, "dev-01-7") == 0);
         ck_assert_int_eq(m.timestamp, 1625328544);
@@ -61,7 +63,9 @@ START_TEST(notify) {
                                 "{\"timestamp\":1517017906,\"jobs\":{\"QUEUED\":[{\"jobId\":\"job2\"}],"
                                 "\"PAUSED\":[{\"jobId\":\"x\"}],\"SUCCEEDED\":7,"
                                 "\"IN_PROGRESS\":[{\"jobId\":\"job1\",\"startedAt\":1517017472}]},"
-                                "\"clientToken\":\"ignored\"}", &m, &e), 0);
+                                "\"clientToken\":\"ignored\"}",
+                                &m, &e),
+                         0);
         ck_assert(m.kind == TOPIC_NOTIFY && m.reply == TOPIC_REQUEST && !m.has_token);
         ck_assert_uint_eq(m.n_list, 2);
         ck_assert_str_eq(m.list[0].job_id, "job1");
@@ -81,9 +85,10 @@ START_TEST(notify) {
 END_TEST
 
 #define DOCUMENT "{ \"operation\" : \"customJob\",\"n\":1.50 }"
-#define EXECUTION                                                                                                    \
-        "{\"jobId\":\"test_job\",\"thingName\":\"T\",\"status\":\"IN_PROGRESS\",\"statusDetails\":{\"a\":\"b\"},"    \
-        "\"queuedAt\":1625268804,\"startedAt\":1625329827,\"lastUpdatedAt\":1625329828,\"versionNumber\":2,"         \
+#define EXECUTION                                                                                            \
+        "{\"jobId\":\"test_job\",\"thingName\":\"T\",\"status\":\"IN_PROGRESS\",\"statusDetails\":{\"a\":"   \
+        "\"b\"},"                                                                                            \
+        "\"queuedAt\":1625268804,\"startedAt\":1625329827,\"lastUpdatedAt\":1625329828,\"versionNumber\":2," \
         "\"executionNumber\":3,\"approximateSecondsBeforeTimedOut\":599,\"jobDocument\":" DOCUMENT "}"
 
 static void assert_execution(const ProtoExecution *x) {
@@ -91,16 +96,18 @@ static void assert_execution(const ProtoExecution *x) {
         ck_assert_int_eq(x->status, PROTO_STATUS_IN_PROGRESS);
         ck_assert_uint_eq(x->details.n, 1);
         ck_assert_str_eq(proto_details_get(&x->details, "a"), "b");
-        ck_assert(x->queued_at == 1625268804 && x->started_at == 1625329827 && x->last_updated_at == 1625329828);
+        ck_assert(x->queued_at == 1625268804 && x->started_at == 1625329827 &&
+                  x->last_updated_at == 1625329828);
         ck_assert(x->version == 2 && x->number == 3 && x->seconds_left == 599);
         ck_assert_uint_eq(x->document_len, strlen(DOCUMENT));
         ck_assert_int_eq(memcmp(x->document, DOCUMENT, strlen(DOCUMENT)), 0);
 }
 
 START_TEST(executions) {
-        static const char *const tails[] = { "start-next/accepted", "test_job/get/accepted", "$next/get/accepted",
-                                             "notify-next" };
-        static const char payload[] = "{\"clientToken\":\"t\",\"timestamp\":1625329827,\"execution\":" EXECUTION "}";
+        static const char *const tails[] = { "start-next/accepted", "test_job/get/accepted",
+                                             "$next/get/accepted", "notify-next" };
+        static const char payload[] =
+                "{\"clientToken\":\"t\",\"timestamp\":1625329827,\"execution\":" EXECUTION "}";
 
         for (size_t i = 0; i < ELEMENTSOF(tails); i++) {
                 CLEANUP_MESSAGE ProtoMessage m = {};
@@ -136,16 +143,20 @@ START_TEST(update_accepted) {
         CLEANUP_MESSAGE ProtoMessage m = {};
         Error e;
 
-        ck_assert_int_eq(decode("j/update/accepted", "{\"clientToken\":\"\",\"timestamp\":1625329900}", &m, &e), 0);
+        ck_assert_int_eq(
+                decode("j/update/accepted", "{\"clientToken\":\"\",\"timestamp\":1625329900}", &m, &e), 0);
         ck_assert(m.has_token && m.token[0] == '\0' && !m.has_state && !m.document && m.state_version == -1);
         ck_assert_str_eq(m.job_id, "j");
         proto_message_done(&m);
 
         ck_assert_int_eq(decode("j/update/accepted",
                                 "{\"timestamp\":1625329900,\"executionState\":{\"status\":\"IN_PROGRESS\","
-                                "\"statusDetails\":{\"progress\":\"50%\"},\"versionNumber\":3},\"jobDocument\":" DOCUMENT "}",
-                                &m, &e), 0);
-        ck_assert(m.has_state && m.state_status == PROTO_STATUS_IN_PROGRESS && m.state_version == 3 && !m.has_token);
+                                "\"statusDetails\":{\"progress\":\"50%\"},\"versionNumber\":3},"
+                                "\"jobDocument\":" DOCUMENT "}",
+                                &m, &e),
+                         0);
+        ck_assert(m.has_state && m.state_status == PROTO_STATUS_IN_PROGRESS && m.state_version == 3 &&
+                  !m.has_token);
         ck_assert_str_eq(proto_details_get(&m.state_details, "progress"), "50%");
         ck_assert(m.document_len == strlen(DOCUMENT) && memcmp(m.document, DOCUMENT, m.document_len) == 0);
 }
@@ -160,9 +171,12 @@ START_TEST(rejected) {
                 Error e;
 
                 ck_assert_int_eq(decode(tails[i],
-                                        "{\"code\":\"VersionMismatch\",\"message\":\"Expected version 99 but found version 1\","
+                                        "{\"code\":\"VersionMismatch\",\"message\":\"Expected version 99 but "
+                                        "found version 1\","
                                         "\"clientToken\":\"tok\",\"timestamp\":1756200000,"
-                                        "\"executionState\":{\"status\":\"QUEUED\",\"versionNumber\":\"1\"}}", &m, &e), 0);
+                                        "\"executionState\":{\"status\":\"QUEUED\",\"versionNumber\":\"1\"}}",
+                                        &m, &e),
+                                 0);
                 ck_assert_int_eq(m.code, PROTO_CODE_VERSION_MISMATCH);
                 ck_assert_str_eq(m.message, "Expected version 99 but found version 1");
                 ck_assert(m.has_state && m.state_status == PROTO_STATUS_QUEUED && m.state_version == 1);
@@ -238,9 +252,12 @@ static void assert_document_travels(const char *document, size_t len) {
                 const char *tail, *head, *end;
                 bool top;
         } rows[] = {
-                { "start-next/accepted", "{\"execution\":{\"jobId\":\"odd\",\"jobDocument\":", "},\"timestamp\":5}", false },
-                { "odd/get/accepted", "{\"execution\":{\"jobDocument\": ", " ,\"jobId\":\"odd\"},\"timestamp\":5}", false },
-                { "notify-next", "{\"timestamp\":5,\"execution\":{\"job\\u0044ocument\":", ",\"jobId\":\"odd\"}}", false },
+                { "start-next/accepted",
+                  "{\"execution\":{\"jobId\":\"odd\",\"jobDocument\":", "},\"timestamp\":5}", false },
+                { "odd/get/accepted",
+                  "{\"execution\":{\"jobDocument\": ", " ,\"jobId\":\"odd\"},\"timestamp\":5}", false },
+                { "notify-next",
+                  "{\"timestamp\":5,\"execution\":{\"job\\u0044ocument\":", ",\"jobId\":\"odd\"}}", false },
                 { "odd/update/accepted", "{\"timestamp\":5,\"jobDocument\":", "}", true },
         };
 
@@ -254,7 +271,8 @@ static void assert_document_travels(const char *document, size_t len) {
                 buf_puts(&b, rows[i].head);
                 buf_append(&b, document, len);
                 buf_puts(&b, rows[i].end);
-                ck_assert_msg(decode_bytes(rows[i].tail, b.data, b.len, &m, &e) == 0, "%s: %.80s", e.text, document);
+                ck_assert_msg(decode_bytes(rows[i].tail, b.data, b.len, &m, &e) == 0, "%s: %.80s", e.text,
+                              document);
                 ck_assert_int_eq(m.timestamp, 5);
                 ck_assert(rows[i].top || strcmp(m.execution.job_id, "odd") == 0);
                 got = rows[i].top ? m.document : m.execution.document;
@@ -312,13 +330,18 @@ START_TEST(document_as_string) {
                         size_t got_len;
                         Error e;
 
-                        buf_printf(&b, top ? "{\"jobDocument\":%s}" : "{\"execution\":{\"jobId\":\"j\",\"jobDocument\":%s}}",
+                        buf_printf(&b,
+                                   top ? "{\"jobDocument\":%s}"
+                                       : "{\"execution\":{\"jobId\":\"j\",\"jobDocument\":%s}}",
                                    rows[i].json);
-                        ck_assert_int_eq(decode_bytes(top ? "j/update/accepted" : "notify-next", b.data, b.len, &m, &e), 0);
+                        ck_assert_int_eq(decode_bytes(top ? "j/update/accepted" : "notify-next", b.data,
+                                                      b.len, &m, &e),
+                                         0);
                         got = top ? m.document : m.execution.document;
                         got_len = top ? m.document_len : m.execution.document_len;
                         ck_assert_ptr_nonnull(got);
-                        ck_assert_msg(got_len == rows[i].len && memcmp(got, rows[i].document, got_len) == 0, "row %zu", i);
+                        ck_assert_msg(got_len == rows[i].len && memcmp(got, rows[i].document, got_len) == 0,
+                                      "row %zu", i);
                 }
 }
 END_TEST
@@ -353,15 +376,19 @@ START_TEST(lists_survive_odd_entries) {
         CLEANUP_MESSAGE ProtoMessage m = {};
         Error e;
 
-        ck_assert_int_eq(decode("get/accepted",
-                                "{\"inProgressJobs\":[{\"jobId\":\"../x\"},{\"jobId\":\"a\"},7,{}],"
-                                "\"queuedJobs\":[null,{\"jobId\":\"b\",\"queuedAt\":\"soon\"},{\"jobId\":\"c\"}]}", &m, &e), 0);
+        ck_assert_int_eq(
+                decode("get/accepted",
+                       "{\"inProgressJobs\":[{\"jobId\":\"../x\"},{\"jobId\":\"a\"},7,{}],"
+                       "\"queuedJobs\":[null,{\"jobId\":\"b\",\"queuedAt\":\"soon\"},{\"jobId\":\"c\"}]}",
+                       &m, &e),
+                0);
         ck_assert_uint_eq(m.n_list, 2);
         ck_assert_str_eq(m.list[0].job_id, "a");
         ck_assert_int_eq(m.list[0].status, PROTO_STATUS_IN_PROGRESS);
         ck_assert_str_eq(m.list[1].job_id, "c");
         ck_assert_int_eq(m.list[1].queued_at, 0);
-        ck_assert_str_eq(m.passed_over, "inProgressJobs[0].jobId: \"../x\": 1 to 64 of [a-zA-Z0-9_-] expected");
+        ck_assert_str_eq(m.passed_over,
+                         "inProgressJobs[0].jobId: \"../x\": 1 to 64 of [a-zA-Z0-9_-] expected");
         proto_message_done(&m);
 
         ck_assert_int_eq(decode("notify", "{\"jobs\":{\"QUEUED\":[3]}}", &m, &e), 0);
@@ -373,7 +400,8 @@ END_TEST
 START_TEST(lists_are_cut) {
         static const struct {
                 unsigned in_progress, queued;
-        } rows[] = { { 0, 15 }, { 15, 0 }, { 3, 12 }, { 0, 16 }, { 16, 0 }, { 16, 16 }, { 5, 100 }, { 500, 500 } };
+        } rows[] = { { 0, 15 }, { 15, 0 },  { 3, 12 },  { 0, 16 },
+                     { 16, 0 }, { 16, 16 }, { 5, 100 }, { 500, 500 } };
 
         for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
                 CLEANUP_MESSAGE ProtoMessage m = {};
@@ -395,9 +423,11 @@ START_TEST(lists_are_cut) {
                         bool p = k < rows[i].in_progress;
                         char id[8];
 
-                        (void) snprintf(id, sizeof id, "%c%zu", p ? 'p' : 'q', p ? k : k - rows[i].in_progress);
+                        (void) snprintf(id, sizeof id, "%c%zu", p ? 'p' : 'q',
+                                        p ? k : k - rows[i].in_progress);
                         ck_assert_str_eq(m.list[k].job_id, id);
-                        ck_assert_int_eq(m.list[k].status, p ? PROTO_STATUS_IN_PROGRESS : PROTO_STATUS_QUEUED);
+                        ck_assert_int_eq(m.list[k].status,
+                                         p ? PROTO_STATUS_IN_PROGRESS : PROTO_STATUS_QUEUED);
                 }
         }
 }
@@ -408,9 +438,12 @@ START_TEST(details_leniently) {
         CLEANUP_BUF Buf b = {};
         Error e;
 
-        ck_assert_int_eq(decode("notify-next",
-                                "{\"execution\":{\"jobId\":\"j\",\"status\":\"PAUSED\",\"statusDetails\":{\"a\":1,"
-                                "\"claim\":\"abc\",\"n\":null,\"odd key\":\"x\\ny\",\"o\":{}}}}", &m, &e), 0);
+        ck_assert_int_eq(
+                decode("notify-next",
+                       "{\"execution\":{\"jobId\":\"j\",\"status\":\"PAUSED\",\"statusDetails\":{\"a\":1,"
+                       "\"claim\":\"abc\",\"n\":null,\"odd key\":\"x\\ny\",\"o\":{}}}}",
+                       &m, &e),
+                0);
         ck_assert_int_eq(m.execution.status, PROTO_STATUS_NONE);
         ck_assert_uint_eq(m.execution.details.n, 2);
         ck_assert_str_eq(proto_details_get(&m.execution.details, "claim"), "abc");
@@ -432,13 +465,18 @@ START_TEST(numbers) {
         CLEANUP_MESSAGE ProtoMessage m = {};
         Error e;
 
-        ck_assert_int_eq(decode("notify-next",
-                                "{\"timestamp\":1517017906.789,\"execution\":{\"jobId\":\"j\",\"queuedAt\":9223372036854775807,"
-                                "\"startedAt\":1.5e9,\"versionNumber\":\"9223372036854775807\",\"executionNumber\":"
-                                "9223372036854775807,\"approximateSecondsBeforeTimedOut\":0}}", &m, &e), 0);
+        ck_assert_int_eq(
+                decode("notify-next",
+                       "{\"timestamp\":1517017906.789,\"execution\":{\"jobId\":\"j\",\"queuedAt\":"
+                       "9223372036854775807,"
+                       "\"startedAt\":1.5e9,\"versionNumber\":\"9223372036854775807\",\"executionNumber\":"
+                       "9223372036854775807,\"approximateSecondsBeforeTimedOut\":0}}",
+                       &m, &e),
+                0);
         ck_assert_int_eq(m.timestamp, 1517017906);
         ck_assert(m.execution.queued_at == INT64_MAX && m.execution.started_at == 1500000000);
-        ck_assert(m.execution.version == INT64_MAX && m.execution.number == INT64_MAX && m.execution.seconds_left == 0);
+        ck_assert(m.execution.version == INT64_MAX && m.execution.number == INT64_MAX &&
+                  m.execution.seconds_left == 0);
 }
 END_TEST
 
@@ -452,7 +490,8 @@ START_TEST(refused) {
                 { "notify", "{\"jobs\":null}", "jobs: missing" },
                 { "notify", "{\"jobs\":[]}", "jobs: an object expected, found an array" },
                 { "notify", "{\"jobs\":{\"QUEUED\":{}}}", "jobs.QUEUED: an array expected, found an object" },
-                { "notify", "{\"jobs\":{},\"timestamp\":\"now\"}", "timestamp: an integer expected, found a string" },
+                { "notify", "{\"jobs\":{},\"timestamp\":\"now\"}",
+                  "timestamp: an integer expected, found a string" },
                 { "notify", "{\"jobs\":{},\"timestamp\":-1}", "timestamp: -1 is not an integer" },
                 { "notify", "{\"jobs\":{},\"timestamp\":-1.5}", "timestamp: -1.5 is no time" },
                 { "notify", "{\"jobs\":{},\"timestamp\":1e19}", "timestamp: 1e+19 is no time" },
@@ -462,16 +501,23 @@ START_TEST(refused) {
                 { "notify-next", "{\"execution\":[]}", "execution: an object expected" },
                 { "notify-next", "{\"execution\":{\"status\":\"QUEUED\"}}", "execution.jobId: missing" },
                 { "notify-next", "{\"execution\":{\"jobId\":7}}", "execution.jobId: a string expected" },
-                { "notify-next", "{\"execution\":{\"jobId\":\"../../etc\"}}", "execution.jobId: \"../../etc\": 1 to 64" },
+                { "notify-next", "{\"execution\":{\"jobId\":\"../../etc\"}}",
+                  "execution.jobId: \"../../etc\": 1 to 64" },
                 { "notify-next", "{\"execution\":{\"jobId\":\"\"}}", "execution.jobId: \"\"" },
                 { "notify-next", "{\"execution\":{\"jobId\":\"$next\"}}", "execution.jobId" },
-                { "notify-next", "{\"execution\":{\"jobId\":\"j\",\"status\":1}}", "execution.status: a string expected" },
-                { "notify-next", "{\"execution\":{\"jobId\":\"j\",\"versionNumber\":-1}}", "execution.versionNumber: -1" },
-                { "notify-next", "{\"execution\":{\"jobId\":\"j\",\"executionNumber\":1.5}}", "execution.executionNumber" },
-                { "notify-next", "{\"execution\":{\"jobId\":\"j\",\"executionNumber\":\"x\"}}", "execution.executionNumber" },
-                { "notify-next", "{\"execution\":{\"jobId\":\"j\",\"statusDetails\":[]}}", "execution.statusDetails" },
+                { "notify-next", "{\"execution\":{\"jobId\":\"j\",\"status\":1}}",
+                  "execution.status: a string expected" },
+                { "notify-next", "{\"execution\":{\"jobId\":\"j\",\"versionNumber\":-1}}",
+                  "execution.versionNumber: -1" },
+                { "notify-next", "{\"execution\":{\"jobId\":\"j\",\"executionNumber\":1.5}}",
+                  "execution.executionNumber" },
+                { "notify-next", "{\"execution\":{\"jobId\":\"j\",\"executionNumber\":\"x\"}}",
+                  "execution.executionNumber" },
+                { "notify-next", "{\"execution\":{\"jobId\":\"j\",\"statusDetails\":[]}}",
+                  "execution.statusDetails" },
                 { "j/update/accepted", "{\"executionState\":1}", "executionState: an object expected" },
-                { "j/update/rejected", "{\"executionState\":{\"versionNumber\":{}}}", "executionState.versionNumber" },
+                { "j/update/rejected", "{\"executionState\":{\"versionNumber\":{}}}",
+                  "executionState.versionNumber" },
                 { "j/update/rejected", "{\"code\":409}", "code: a string expected" },
                 { "get", "{}", "topic" },
                 { "j/update", "{\"status\":\"FAILED\"}", "topic" },
@@ -482,7 +528,8 @@ START_TEST(refused) {
                 ProtoMessage m = { .timestamp = 77 };
                 Error e;
 
-                ck_assert_msg(decode(rows[i].tail, rows[i].payload, &m, &e) == -EINVAL, "row %zu: %s", i, e.text);
+                ck_assert_msg(decode(rows[i].tail, rows[i].payload, &m, &e) == -EINVAL, "row %zu: %s", i,
+                              e.text);
                 ck_assert_msg(strstr(e.text, rows[i].text), "row %zu: %s", i, e.text);
                 ck_assert_int_eq(m.timestamp, 77);
         }
@@ -508,29 +555,97 @@ END_TEST
 
 /* ---- malformed JSON on every topic ---- */
 
-#define BYTES(text) { text, sizeof(text) - 1 }
+#define BYTES(text)                                                                                          \
+        { text, sizeof(text) - 1 }
 
 static const struct {
         const char *text;
         size_t len;
 } malformed[] = {
-        BYTES(" "), BYTES("{"), BYTES("}"), BYTES("["), BYTES("]"), BYTES("{]"), BYTES("[}"), BYTES("[]"), BYTES("[{}]"),
-        BYTES("null"), BYTES("true"), BYTES("0"), BYTES("\"x\""), BYTES("nul"), BYTES("hello"), BYTES("{\"a\""),
-        BYTES("{\"a\":"), BYTES("{\"a\":}"), BYTES("{\"a\":1"), BYTES("{\"a\":1,"), BYTES("{\"a\":1,}"), BYTES("{,}"),
-        BYTES("{\"a\" 1}"), BYTES("{\"a\"::1}"), BYTES("{a:1}"), BYTES("{1:2}"), BYTES("{'a':1}"), BYTES("{\"a\":'b'}"),
-        BYTES("{\"a\":1 \"b\":2}"), BYTES("{\"a\":1,,\"b\":2}"), BYTES("{\"a\":[1,]}"), BYTES("{\"a\":[1 2]}"),
-        BYTES("{\"a\":{]}"), BYTES("{\"a\":[}]"), BYTES("{\"a\":01}"), BYTES("{\"a\":+1}"), BYTES("{\"a\":.5}"),
-        BYTES("{\"a\":1.}"), BYTES("{\"a\":1e}"), BYTES("{\"a\":-}"), BYTES("{\"a\":0x10}"), BYTES("{\"a\":NaN}"),
-        BYTES("{\"a\":Infinity}"), BYTES("{\"a\":TRUE}"), BYTES("{\"a\":tru}"), BYTES("{\"a\":undefined}"),
-        BYTES("{\"a\":\"b}"), BYTES("{\"a\":\"\\\"}"), BYTES("{\"a\":\"\\x\"}"), BYTES("{\"a\":\"\\u12\"}"),
-        BYTES("{\"a\":\"\\u12g4\"}"), BYTES("{\"a\":\"\\ud800\"}"), BYTES("{\"a\":\"\\udc00x\"}"),
-        BYTES("{\"a\":\"\\u0000\"}"), BYTES("{\"a\":\"x\ny\"}"), BYTES("{\"a\":\"x\ty\"}"), BYTES("{\"a\":\"\x01\"}"),
-        BYTES("{\"a\":\"\0\"}"), BYTES("{\"a\":\"\xFF\"}"), BYTES("{\"a\":\"\xC0\xAF\"}"), BYTES("{\"a\":\"\xED\xA0\x80\"}"),
-        BYTES("{\"a\":\"\xF4\x90\x80\x80\"}"), BYTES("{\"a\":\"\xE2\x82\"}"), BYTES("{\"\xFF\":1}"),
-        BYTES("\xEF\xBB\xBF{}"), BYTES("{\0}\0"), BYTES("\xFF\xFE{\0}\0"), BYTES("{}\0"), BYTES("{} x"), BYTES("{}{}"),
-        BYTES("{}}"), BYTES("{},"), BYTES("{/*c*/}"), BYTES("{}//"), BYTES("#\n{}"), BYTES("{\f}"), BYTES("{\xC2\xA0}"),
-        BYTES("{\"a\":1,\"a\":2}"), BYTES("{\"a\":1,\"\\u0061\":2}"), BYTES("{\"b\":[{\"a\":1,\"a\":1}]}"),
-        BYTES("<xml/>"), BYTES("a=b&c=d"), BYTES("{\"jobDocument\":{\"a\":1}"), BYTES("{\"execution\":{\"jobDocument\":[}}"),
+        BYTES(" "),
+        BYTES("{"),
+        BYTES("}"),
+        BYTES("["),
+        BYTES("]"),
+        BYTES("{]"),
+        BYTES("[}"),
+        BYTES("[]"),
+        BYTES("[{}]"),
+        BYTES("null"),
+        BYTES("true"),
+        BYTES("0"),
+        BYTES("\"x\""),
+        BYTES("nul"),
+        BYTES("hello"),
+        BYTES("{\"a\""),
+        BYTES("{\"a\":"),
+        BYTES("{\"a\":}"),
+        BYTES("{\"a\":1"),
+        BYTES("{\"a\":1,"),
+        BYTES("{\"a\":1,}"),
+        BYTES("{,}"),
+        BYTES("{\"a\" 1}"),
+        BYTES("{\"a\"::1}"),
+        BYTES("{a:1}"),
+        BYTES("{1:2}"),
+        BYTES("{'a':1}"),
+        BYTES("{\"a\":'b'}"),
+        BYTES("{\"a\":1 \"b\":2}"),
+        BYTES("{\"a\":1,,\"b\":2}"),
+        BYTES("{\"a\":[1,]}"),
+        BYTES("{\"a\":[1 2]}"),
+        BYTES("{\"a\":{]}"),
+        BYTES("{\"a\":[}]"),
+        BYTES("{\"a\":01}"),
+        BYTES("{\"a\":+1}"),
+        BYTES("{\"a\":.5}"),
+        BYTES("{\"a\":1.}"),
+        BYTES("{\"a\":1e}"),
+        BYTES("{\"a\":-}"),
+        BYTES("{\"a\":0x10}"),
+        BYTES("{\"a\":NaN}"),
+        BYTES("{\"a\":Infinity}"),
+        BYTES("{\"a\":TRUE}"),
+        BYTES("{\"a\":tru}"),
+        BYTES("{\"a\":undefined}"),
+        BYTES("{\"a\":\"b}"),
+        BYTES("{\"a\":\"\\\"}"),
+        BYTES("{\"a\":\"\\x\"}"),
+        BYTES("{\"a\":\"\\u12\"}"),
+        BYTES("{\"a\":\"\\u12g4\"}"),
+        BYTES("{\"a\":\"\\ud800\"}"),
+        BYTES("{\"a\":\"\\udc00x\"}"),
+        BYTES("{\"a\":\"\\u0000\"}"),
+        BYTES("{\"a\":\"x\ny\"}"),
+        BYTES("{\"a\":\"x\ty\"}"),
+        BYTES("{\"a\":\"\x01\"}"),
+        BYTES("{\"a\":\"\0\"}"),
+        BYTES("{\"a\":\"\xFF\"}"),
+        BYTES("{\"a\":\"\xC0\xAF\"}"),
+        BYTES("{\"a\":\"\xED\xA0\x80\"}"),
+        BYTES("{\"a\":\"\xF4\x90\x80\x80\"}"),
+        BYTES("{\"a\":\"\xE2\x82\"}"),
+        BYTES("{\"\xFF\":1}"),
+        BYTES("\xEF\xBB\xBF{}"),
+        BYTES("{\0}\0"),
+        BYTES("\xFF\xFE{\0}\0"),
+        BYTES("{}\0"),
+        BYTES("{} x"),
+        BYTES("{}{}"),
+        BYTES("{}}"),
+        BYTES("{},"),
+        BYTES("{/*c*/}"),
+        BYTES("{}//"),
+        BYTES("#\n{}"),
+        BYTES("{\f}"),
+        BYTES("{\xC2\xA0}"),
+        BYTES("{\"a\":1,\"a\":2}"),
+        BYTES("{\"a\":1,\"\\u0061\":2}"),
+        BYTES("{\"b\":[{\"a\":1,\"a\":1}]}"),
+        BYTES("<xml/>"),
+        BYTES("a=b&c=d"),
+        BYTES("{\"jobDocument\":{\"a\":1}"),
+        BYTES("{\"execution\":{\"jobDocument\":[}}"),
 };
 
 static const char *const reply_tails[] = {
@@ -540,7 +655,8 @@ static const char *const reply_tails[] = {
         "notify-next",
 };
 
-static const char *const request_tails[] = { "get", "start-next", "j/get", "$next/get", "j/update", "$next/update" };
+static const char *const request_tails[] = { "get",       "start-next", "j/get",
+                                             "$next/get", "j/update",   "$next/update" };
 
 START_TEST(malformed_replies) {
         ck_assert_uint_ge(ELEMENTSOF(malformed), 40);
@@ -572,9 +688,11 @@ START_TEST(malformed_requests) {
 
                         (void) snprintf(text, sizeof text, T "%s", request_tails[t]);
                         topic = topic_parse(text, NULL);
-                        ck_assert_int_eq(proto_request_decode(&topic, malformed[i].text, malformed[i].len, &r, &code, &e),
+                        ck_assert_int_eq(proto_request_decode(&topic, malformed[i].text, malformed[i].len, &r,
+                                                              &code, &e),
                                          -EINVAL);
-                        ck_assert_msg(code == PROTO_CODE_INVALID_JSON, "%s %zu: %s", text, i, malformed[i].text);
+                        ck_assert_msg(code == PROTO_CODE_INVALID_JSON, "%s %zu: %s", text, i,
+                                      malformed[i].text);
                         ck_assert(!r.has_token && e.text[0] != '\0');
                         ck_assert(utf8_valid(e.text, strlen(e.text)));
                         proto_request_done(&r);
@@ -606,7 +724,9 @@ START_TEST(beyond_limits) {
 
                 for (size_t t = 0; t < ELEMENTSOF(reply_tails); t++)
                         ck_assert_int_eq(decode(reply_tails[t], payloads[i], &m, &e), -E2BIG);
-                ck_assert_int_eq(proto_request_decode(&topic, payloads[i], strlen(payloads[i]), &r, &code, &e), -EINVAL);
+                ck_assert_int_eq(
+                        proto_request_decode(&topic, payloads[i], strlen(payloads[i]), &r, &code, &e),
+                        -EINVAL);
                 ck_assert_int_eq(code, PROTO_CODE_INVALID_REQUEST);
         }
 }
@@ -648,18 +768,30 @@ START_TEST(encode_lists) {
         m.has_token = true;
         assert_encodes(&m, "{\"clientToken\":\"\",\"timestamp\":5,\"inProgressJobs\":[],\"queuedJobs\":[]}");
         m.has_token = false;
-        list[1] = (ProtoExecution) { "b", .status = PROTO_STATUS_IN_PROGRESS, .queued_at = 1, .started_at = 2,
-                                     .last_updated_at = 3, .version = 4, .number = 6, .seconds_left = 7,
-                                     .document = "{}", .document_len = 2, .thing = "T" };
+        list[1] = (ProtoExecution){ "b",
+                                    .status = PROTO_STATUS_IN_PROGRESS,
+                                    .queued_at = 1,
+                                    .started_at = 2,
+                                    .last_updated_at = 3,
+                                    .version = 4,
+                                    .number = 6,
+                                    .seconds_left = 7,
+                                    .document = "{}",
+                                    .document_len = 2,
+                                    .thing = "T" };
         m.list = list;
         m.n_list = ELEMENTSOF(list);
         /* A summary has neither status, details, timer, document nor thing. */
-#define B "{\"jobId\":\"b\",\"queuedAt\":1,\"startedAt\":2,\"lastUpdatedAt\":3,\"versionNumber\":4,\"executionNumber\":6}"
-        assert_encodes(&m, "{\"timestamp\":5,\"inProgressJobs\":[" B "],\"queuedJobs\":[{\"jobId\":\"a\"},{\"jobId\":\"c\"}]}");
+#define B                                                                                                    \
+        "{\"jobId\":\"b\",\"queuedAt\":1,\"startedAt\":2,\"lastUpdatedAt\":3,\"versionNumber\":4,"           \
+        "\"executionNumber\":6}"
+        assert_encodes(&m, "{\"timestamp\":5,\"inProgressJobs\":[" B
+                           "],\"queuedJobs\":[{\"jobId\":\"a\"},{\"jobId\":\"c\"}]}");
         m.kind = TOPIC_NOTIFY;
         m.reply = TOPIC_REQUEST;
         m.has_token = true;
-        assert_encodes(&m, "{\"timestamp\":5,\"jobs\":{\"IN_PROGRESS\":[" B "],\"QUEUED\":[{\"jobId\":\"a\"},{\"jobId\":\"c\"}]}}");
+        assert_encodes(&m, "{\"timestamp\":5,\"jobs\":{\"IN_PROGRESS\":[" B
+                           "],\"QUEUED\":[{\"jobId\":\"a\"},{\"jobId\":\"c\"}]}}");
         m.n_list = 1;
         assert_encodes(&m, "{\"timestamp\":5,\"jobs\":{\"QUEUED\":[{\"jobId\":\"a\"}]}}");
         m.list = list + 1;
@@ -684,11 +816,13 @@ START_TEST(encode_executions) {
         m.execution.queued_at = m.execution.started_at = m.execution.last_updated_at = INT64_MAX;
         m.execution.version = m.execution.number = 0;
         ck_assert_int_eq(proto_details_set(&m.execution.details, "k", "\"\xC3\xA4\xFF\x01\\"), 0);
-        assert_encodes(&m, "{\"timestamp\":5,\"execution\":{\"jobId\":\"j\",\"thingName\":\"T\",\"status\":\"QUEUED\","
-                           "\"statusDetails\":{\"k\":\"\\\"\xC3\xA4\xEF\xBF\xBD\\u0001\\\\\"},"
-                           "\"queuedAt\":9223372036854775807,\"startedAt\":9223372036854775807,"
-                           "\"lastUpdatedAt\":9223372036854775807,\"versionNumber\":0,\"executionNumber\":0,"
-                           "\"approximateSecondsBeforeTimedOut\":0,\"jobDocument\":{ \"a\" : 1,\"a\":2 }}}");
+        assert_encodes(
+                &m,
+                "{\"timestamp\":5,\"execution\":{\"jobId\":\"j\",\"thingName\":\"T\",\"status\":\"QUEUED\","
+                "\"statusDetails\":{\"k\":\"\\\"\xC3\xA4\xEF\xBF\xBD\\u0001\\\\\"},"
+                "\"queuedAt\":9223372036854775807,\"startedAt\":9223372036854775807,"
+                "\"lastUpdatedAt\":9223372036854775807,\"versionNumber\":0,\"executionNumber\":0,"
+                "\"approximateSecondsBeforeTimedOut\":0,\"jobDocument\":{ \"a\" : 1,\"a\":2 }}}");
         proto_message_done(&m);
 }
 END_TEST
@@ -704,13 +838,15 @@ START_TEST(encode_update_and_rejected) {
         m.state_version = 3;
         m.document = "[1]";
         m.document_len = 3;
-        assert_encodes(&m, "{\"clientToken\":\"dev-01-10\",\"timestamp\":5,\"executionState\":{\"status\":\"IN_PROGRESS\","
+        assert_encodes(&m, "{\"clientToken\":\"dev-01-10\",\"timestamp\":5,\"executionState\":{\"status\":"
+                           "\"IN_PROGRESS\","
                            "\"versionNumber\":3},\"jobDocument\":[1]}");
         m.reply = TOPIC_REJECTED;
         m.code = PROTO_CODE_VERSION_MISMATCH;
         (void) snprintf(m.message, sizeof m.message, "why");
         ck_assert_int_eq(proto_details_set(&m.state_details, "k", "v"), 0);
-        assert_encodes(&m, "{\"clientToken\":\"dev-01-10\",\"timestamp\":5,\"code\":\"VersionMismatch\",\"message\":\"why\","
+        assert_encodes(&m, "{\"clientToken\":\"dev-01-10\",\"timestamp\":5,\"code\":\"VersionMismatch\","
+                           "\"message\":\"why\","
                            "\"executionState\":{\"status\":\"IN_PROGRESS\",\"statusDetails\":{\"k\":\"v\"},"
                            "\"versionNumber\":3}}");
         proto_message_done(&m);
@@ -742,7 +878,8 @@ static void assert_same_execution(const ProtoExecution *a, const ProtoExecution 
         ck_assert_str_eq(a->job_id, b->job_id);
         ck_assert_int_eq(a->status, b->status);
         ck_assert(a->queued_at == b->queued_at && a->started_at == b->started_at);
-        ck_assert(a->last_updated_at == b->last_updated_at && a->version == b->version && a->number == b->number);
+        ck_assert(a->last_updated_at == b->last_updated_at && a->version == b->version &&
+                  a->number == b->number);
         if (!whole)
                 return;
         ck_assert_int_eq(a->seconds_left, b->seconds_left);
@@ -770,8 +907,10 @@ static void fill_execution(ProtoExecution *x, unsigned v) {
 
 /* What the service's side writes the device's side reads, member for member. */
 START_TEST(message_round_trip) {
-        static const char *const tails[] = { "get/accepted", "notify",       "start-next/accepted", "job-1/get/accepted",
-                                             "notify-next",  "get/rejected", "job-1/update/rejected", "job-1/update/accepted" };
+        static const char *const tails[] = { "get/accepted",          "notify",
+                                             "start-next/accepted",   "job-1/get/accepted",
+                                             "notify-next",           "get/rejected",
+                                             "job-1/update/rejected", "job-1/update/accepted" };
 
         for (unsigned v = 0; v < ELEMENTSOF(tails) << 9; v++) {
                 const char *tail = tails[v >> 9];
@@ -818,11 +957,14 @@ START_TEST(message_round_trip) {
                 }
                 ck_assert_int_eq(proto_message_encode(&m, &b), 0);
                 ck_assert_msg(decode_bytes(tail, b.data, b.len, &got, &e) == 0, "%s: %s", e.text, b.data);
-                ck_assert(got.timestamp == 5 && got.has_token == m.has_token && strcmp(got.token, m.token) == 0);
+                ck_assert(got.timestamp == 5 && got.has_token == m.has_token &&
+                          strcmp(got.token, m.token) == 0);
                 ck_assert(got.code == m.code && strcmp(got.message, m.message) == 0);
                 ck_assert(got.has_state == m.has_state && got.state_status == m.state_status);
-                ck_assert(got.state_version == m.state_version && proto_details_equal(&got.state_details, &m.state_details));
-                ck_assert(got.document_len == m.document_len && (got.document != NULL) == (m.document != NULL));
+                ck_assert(got.state_version == m.state_version &&
+                          proto_details_equal(&got.state_details, &m.state_details));
+                ck_assert(got.document_len == m.document_len &&
+                          (got.document != NULL) == (m.document != NULL));
                 ck_assert(!m.document || memcmp(got.document, m.document, m.document_len) == 0);
                 ck_assert_uint_eq(got.n_list, m.n_list);
                 for (size_t i = 0; i < m.n_list; i++)

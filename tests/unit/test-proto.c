@@ -9,11 +9,11 @@
 #include "base/json.h"
 #include "proto/message.h"
 
-#define A10 "aaaaaaaaaa"
-#define A60 A10 A10 A10 A10 A10 A10
-#define JOB64 A60 "aaaa"
+#define A10      "aaaaaaaaaa"
+#define A60      A10 A10 A10 A10 A10 A10
+#define JOB64    A60 "aaaa"
 #define THING128 A60 A60 "tttttttt"
-#define T "$aws/things/T/jobs/"
+#define T        "$aws/things/T/jobs/"
 
 /* ---- types ---- */
 
@@ -45,9 +45,11 @@ START_TEST(statuses) {
 END_TEST
 
 START_TEST(codes) {
-        static const char *const names[] = { "InvalidTopic", "InvalidJson", "InvalidRequest", "InvalidStateTransition",
-                                             "ResourceNotFound", "VersionMismatch", "InternalError",
-                                             "RequestThrottled", "TerminalStateReached" };
+        static const char *const names[] = { "InvalidTopic",        "InvalidJson",
+                                             "InvalidRequest",      "InvalidStateTransition",
+                                             "ResourceNotFound",    "VersionMismatch",
+                                             "InternalError",       "RequestThrottled",
+                                             "TerminalStateReached" };
 
         ck_assert_uint_eq(ELEMENTSOF(names), PROTO_CODE_UNKNOWN - PROTO_CODE_INVALID_TOPIC);
         for (size_t i = 0; i < ELEMENTSOF(names); i++) {
@@ -67,14 +69,24 @@ START_TEST(names) {
                 const char *text;
                 bool thing, job, key;
         } rows[] = {
-                { "", false, false, false },     { "a", true, true, true },
-                { "aZ09_-", true, true, true },  { "a:b", true, false, true },
-                { "a.b", false, false, false },  { "a/b", false, false, false },
-                { "../x", false, false, false }, { "$next", false, false, false },
-                { "+", false, false, false },    { "j\xC3\xB6" "b", false, false, false },
-                { "a b", false, false, false },  { "a\n", false, false, false },
-                { JOB64, true, true, true },     { JOB64 "a", true, false, true },
-                { THING128, true, false, true }, { THING128 "t", false, false, false },
+                { "", false, false, false },
+                { "a", true, true, true },
+                { "aZ09_-", true, true, true },
+                { "a:b", true, false, true },
+                { "a.b", false, false, false },
+                { "a/b", false, false, false },
+                { "../x", false, false, false },
+                { "$next", false, false, false },
+                { "+", false, false, false },
+                { "j\xC3\xB6"
+                  "b",
+                  false, false, false },
+                { "a b", false, false, false },
+                { "a\n", false, false, false },
+                { JOB64, true, true, true },
+                { JOB64 "a", true, false, true },
+                { THING128, true, false, true },
+                { THING128 "t", false, false, false },
         };
 
         for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
@@ -101,19 +113,41 @@ START_TEST(key_round_trip) {
                 ck_assert(job_key_equal(&k, &keys[i]));
                 ck_assert_uint_lt(strlen(text), 255 - strlen(".record"));
         }
-        ck_assert(!job_key_equal(&(JobKey) { "T", "j", 1, 5 }, &(JobKey) { "T", "j", 1, 6 }));
-        ck_assert(!job_key_equal(&(JobKey) { "T", "j", 1, 5 }, &(JobKey) { "T", "j", 2, 5 }));
-        ck_assert(!job_key_equal(&(JobKey) { "T", "j", 1, 5 }, &(JobKey) { "T", "k", 1, 5 }));
-        ck_assert(!job_key_equal(&(JobKey) { "T", "j", 1, 5 }, &(JobKey) { "U", "j", 1, 5 }));
+        ck_assert(!job_key_equal(&(JobKey){ "T", "j", 1, 5 }, &(JobKey){ "T", "j", 1, 6 }));
+        ck_assert(!job_key_equal(&(JobKey){ "T", "j", 1, 5 }, &(JobKey){ "T", "j", 2, 5 }));
+        ck_assert(!job_key_equal(&(JobKey){ "T", "j", 1, 5 }, &(JobKey){ "T", "k", 1, 5 }));
+        ck_assert(!job_key_equal(&(JobKey){ "T", "j", 1, 5 }, &(JobKey){ "U", "j", 1, 5 }));
 }
 END_TEST
 
 START_TEST(key_refused) {
         static const char *const rows[] = {
-                "", ".", "...", "T.j.1", "T.j.1.", "T.j..5", "T..1.5", ".j.1.5", "T.j.1.5.6", "T.j.1.5 ", "T.j.0.5",
-                "T.j.-1.5", "T.j.+1.5", "T.j.01.5", "T.j.1.05", "T.j.1.00", "T.j.x.5", "T.j.1.5x",
-                "T.j.9223372036854775808.5", "T.j.1.18446744073709551616", "T.a:b.1.5", "T/.j.1.5", "../T.j.1.5",
-                THING128 "t.j.1.5", "T." JOB64 "a.1.5", "T.$next.1.5",
+                "",
+                ".",
+                "...",
+                "T.j.1",
+                "T.j.1.",
+                "T.j..5",
+                "T..1.5",
+                ".j.1.5",
+                "T.j.1.5.6",
+                "T.j.1.5 ",
+                "T.j.0.5",
+                "T.j.-1.5",
+                "T.j.+1.5",
+                "T.j.01.5",
+                "T.j.1.05",
+                "T.j.1.00",
+                "T.j.x.5",
+                "T.j.1.5x",
+                "T.j.9223372036854775808.5",
+                "T.j.1.18446744073709551616",
+                "T.a:b.1.5",
+                "T/.j.1.5",
+                "../T.j.1.5",
+                THING128 "t.j.1.5",
+                "T." JOB64 "a.1.5",
+                "T.$next.1.5",
         };
 
         for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
@@ -208,7 +242,8 @@ START_TEST(details_check) {
 
                 ck_assert_int_eq(proto_details_set(&d, "first", "fine"), 0);
                 ck_assert_int_eq(proto_details_set(&d, rows[i].key, rows[i].value), 0);
-                ck_assert_msg(proto_details_check(&d, &e) == (rows[i].text ? -EINVAL : 0), "row %zu: %s", i, e.text);
+                ck_assert_msg(proto_details_check(&d, &e) == (rows[i].text ? -EINVAL : 0), "row %zu: %s", i,
+                              e.text);
                 ck_assert_msg(!rows[i].text || strstr(e.text, rows[i].text), "row %zu: %s", i, e.text);
         }
 }
@@ -243,7 +278,8 @@ static const struct {
         { T "_-_/update/accepted", "T", TOPIC_UPDATE, TOPIC_ACCEPTED, "_-_" },
         { T "0/get/accepted", "T", TOPIC_DESCRIBE, TOPIC_ACCEPTED, "0" },
         { T JOB64 "/update/rejected", "T", TOPIC_UPDATE, TOPIC_REJECTED, JOB64 },
-        { "$aws/things/" THING128 "/jobs/" JOB64 "/update/accepted", THING128, TOPIC_UPDATE, TOPIC_ACCEPTED, JOB64 },
+        { "$aws/things/" THING128 "/jobs/" JOB64 "/update/accepted", THING128, TOPIC_UPDATE, TOPIC_ACCEPTED,
+          JOB64 },
         { "$aws/things/plant:7_a-B/jobs/job-1/update", "plant:7_a-B", TOPIC_UPDATE, TOPIC_REQUEST, "job-1" },
         { "$aws/things/jobs/jobs/get", "jobs", TOPIC_GET_PENDING, TOPIC_REQUEST, "" },
         /* Job ids that are words of the protocol. */
@@ -295,7 +331,8 @@ static const char *const unrecognized[] = {
         T "job.1/update/accepted",
         T "job 1/update",
         T "job:1/update",
-        T "j\xC3\xB6" "b/get/accepted",
+        T "j\xC3\xB6"
+          "b/get/accepted",
         T JOB64 "b/get/accepted",
         T "$nextx/get/accepted",
         T "$Next/get/accepted",
@@ -329,7 +366,8 @@ START_TEST(parse_known) {
                 for (int any = 0; any < 2; any++) {
                         Topic t = topic_parse(topic_rows[i].topic, any ? NULL : topic_rows[i].thing);
 
-                        ck_assert_msg(t.kind == topic_rows[i].kind && t.reply == topic_rows[i].reply, "row %zu", i);
+                        ck_assert_msg(t.kind == topic_rows[i].kind && t.reply == topic_rows[i].reply,
+                                      "row %zu", i);
                         ck_assert_str_eq(t.job_id, topic_rows[i].job_id);
                         ck_assert_str_eq(t.thing, topic_rows[i].thing);
                 }
@@ -366,9 +404,9 @@ END_TEST
 START_TEST(format_filters) {
         char text[TOPIC_TEXT_MAX];
 
-        ck_assert_int_eq(topic_format(&(Topic) { TOPIC_UPDATE, TOPIC_ACCEPTED, "T", "+" }, text), 0);
+        ck_assert_int_eq(topic_format(&(Topic){ TOPIC_UPDATE, TOPIC_ACCEPTED, "T", "+" }, text), 0);
         ck_assert_str_eq(text, T "+/update/accepted");
-        ck_assert_int_eq(topic_format(&(Topic) { TOPIC_DESCRIBE, TOPIC_REJECTED, "T", "+" }, text), 0);
+        ck_assert_int_eq(topic_format(&(Topic){ TOPIC_DESCRIBE, TOPIC_REJECTED, "T", "+" }, text), 0);
         ck_assert_str_eq(text, T "+/get/rejected");
 }
 END_TEST
@@ -403,17 +441,39 @@ START_TEST(format_refused) {
 END_TEST
 
 START_TEST(invalid_requests) {
-        static const char *const yes[] = { T "foo",         T "job-1/start", T "",        T "job-1",         T "get/",
-                                           T "job-1/get/x", T "job.1/update", T "a/b/c/d", T "$next/foo",    T "Notify",
-                                           T "job-1/describe/", T "namespace" };
+        static const char *const yes[] = { T "foo",
+                                           T "job-1/start",
+                                           T "",
+                                           T "job-1",
+                                           T "get/",
+                                           T "job-1/get/x",
+                                           T "job.1/update",
+                                           T "a/b/c/d",
+                                           T "$next/foo",
+                                           T "Notify",
+                                           T "job-1/describe/",
+                                           T "namespace" };
         static const char *const no[] = {
                 /* answers, also to these answers, would go round in circles */
-                T "foo/rejected", T "foo/rejected/rejected", T "foo/accepted", T "job-1/start/rejected", T "/rejected",
-                T "rejected/rejected", T "job-1/accepted",
-                T "notify-namespace-aws-gg-deployment", T "notify-next-namespace-aws-gg-deployment",
-                T "job-1/namespace-aws-gg-deployment/get", T "$next/namespace-aws-gg-deployment/update/accepted",
-                "$aws/things/T/jobs", "$aws/things/T/shadow/get", "$aws/things/a.b/jobs/foo", "$aws/things//jobs/foo",
-                "$aws/things/+/jobs/foo", "foo", "", T A60 A60 A60 A60,
+                T "foo/rejected",
+                T "foo/rejected/rejected",
+                T "foo/accepted",
+                T "job-1/start/rejected",
+                T "/rejected",
+                T "rejected/rejected",
+                T "job-1/accepted",
+                T "notify-namespace-aws-gg-deployment",
+                T "notify-next-namespace-aws-gg-deployment",
+                T "job-1/namespace-aws-gg-deployment/get",
+                T "$next/namespace-aws-gg-deployment/update/accepted",
+                "$aws/things/T/jobs",
+                "$aws/things/T/shadow/get",
+                "$aws/things/a.b/jobs/foo",
+                "$aws/things//jobs/foo",
+                "$aws/things/+/jobs/foo",
+                "foo",
+                "",
+                T A60 A60 A60 A60,
         };
         char thing[LIMIT_THING_NAME + 1];
 
@@ -490,7 +550,8 @@ START_TEST(encode_exactly) {
         r = request(TOPIC_DESCRIBE, "job-1");
         r.include_document = false;
         r.execution_number = INT64_MAX;
-        assert_encodes(&r, T "job-1/get", "{\"executionNumber\":9223372036854775807,\"includeJobDocument\":false}");
+        assert_encodes(&r, T "job-1/get",
+                       "{\"executionNumber\":9223372036854775807,\"includeJobDocument\":false}");
 
         r = request(TOPIC_UPDATE, "job-1");
         assert_encodes(&r, T "job-1/update", "{\"status\":\"IN_PROGRESS\"}");
@@ -512,7 +573,8 @@ START_TEST(encode_exactly) {
         r.include_state = r.include_document = r.has_token = false;
         r.step_timeout = 0;
         r.status = PROTO_STATUS_SUCCEEDED;
-        assert_encodes(&r, T "job-1/update", "{\"status\":\"SUCCEEDED\",\"expectedVersion\":0,\"executionNumber\":1}");
+        assert_encodes(&r, T "job-1/update",
+                       "{\"status\":\"SUCCEEDED\",\"expectedVersion\":0,\"executionNumber\":1}");
         proto_request_done(&r);
 }
 END_TEST
@@ -529,8 +591,9 @@ static void assert_not_encoded(const ProtoRequest *r, const char *thing, const c
 }
 
 START_TEST(encode_refused) {
-        static const ProtoStatus not_settable[] = { PROTO_STATUS_NONE,    PROTO_STATUS_QUEUED,   PROTO_STATUS_TIMED_OUT,
-                                                    PROTO_STATUS_REMOVED, PROTO_STATUS_CANCELED, PROTO_STATUS_COUNT };
+        static const ProtoStatus not_settable[] = { PROTO_STATUS_NONE,      PROTO_STATUS_QUEUED,
+                                                    PROTO_STATUS_TIMED_OUT, PROTO_STATUS_REMOVED,
+                                                    PROTO_STATUS_CANCELED,  PROTO_STATUS_COUNT };
         static const int64_t minutes[] = { -2, -1, LIMIT_TIMEOUT_MINUTES + 1, INT64_MAX, INT64_MIN };
         ProtoRequest r;
 
@@ -584,7 +647,7 @@ END_TEST
 static int decode(const char *topic, const char *payload, ProtoRequest *r, ProtoCode *code, Error *e) {
         Topic t = topic_parse(topic, NULL);
 
-        *e = (Error) {};
+        *e = (Error){};
         *code = PROTO_CODE_NONE;
         return proto_request_decode(&t, payload, strlen(payload), r, code, e);
 }
@@ -594,27 +657,36 @@ START_TEST(decode_all_members) {
         ProtoCode code;
         Error e;
 
-        ck_assert_int_eq(decode(T "get", "{\"clientToken\":\"dev-01-7\",\"status\":7,\"other\":[1]}", &r, &code, &e), 0);
+        ck_assert_int_eq(
+                decode(T "get", "{\"clientToken\":\"dev-01-7\",\"status\":7,\"other\":[1]}", &r, &code, &e),
+                0);
         ck_assert(r.kind == TOPIC_GET_PENDING && r.has_token && !r.has_details);
         ck_assert_str_eq(r.token, "dev-01-7");
         proto_request_done(&r);
 
-        ck_assert_int_eq(decode(T "start-next", "{\"statusDetails\":{\"a\":\"b\"},\"stepTimeoutInMinutes\":10080}", &r,
-                                &code, &e), 0);
+        ck_assert_int_eq(decode(T "start-next",
+                                "{\"statusDetails\":{\"a\":\"b\"},\"stepTimeoutInMinutes\":10080}", &r, &code,
+                                &e),
+                         0);
         ck_assert(r.kind == TOPIC_START_NEXT && !r.has_token && r.has_details && r.step_timeout == 10080);
         ck_assert_str_eq(proto_details_get(&r.details, "a"), "b");
         proto_request_done(&r);
 
-        ck_assert_int_eq(decode(T "$next/get", "{\"executionNumber\":3,\"includeJobDocument\":false}", &r, &code, &e), 0);
+        ck_assert_int_eq(
+                decode(T "$next/get", "{\"executionNumber\":3,\"includeJobDocument\":false}", &r, &code, &e),
+                0);
         ck_assert(r.kind == TOPIC_DESCRIBE && r.execution_number == 3 && !r.include_document);
         ck_assert_str_eq(r.job_id, "$next");
         proto_request_done(&r);
 
-        ck_assert_int_eq(decode(T "job-1/update",
-                                "{\"status\":\"FAILED\",\"statusDetails\":{\"a\":\"1\",\"b\":\"2\"},"
-                                "\"expectedVersion\":9007199254740993,\"executionNumber\":9223372036854775807,"
-                                "\"includeJobExecutionState\":true,\"includeJobDocument\":true,"
-                                "\"stepTimeoutInMinutes\":-1,\"clientToken\":\"\"}", &r, &code, &e), 0);
+        ck_assert_int_eq(
+                decode(T "job-1/update",
+                       "{\"status\":\"FAILED\",\"statusDetails\":{\"a\":\"1\",\"b\":\"2\"},"
+                       "\"expectedVersion\":9007199254740993,\"executionNumber\":9223372036854775807,"
+                       "\"includeJobExecutionState\":true,\"includeJobDocument\":true,"
+                       "\"stepTimeoutInMinutes\":-1,\"clientToken\":\"\"}",
+                       &r, &code, &e),
+                0);
         ck_assert_str_eq(r.job_id, "job-1");
         ck_assert(r.status == PROTO_STATUS_FAILED && r.has_details && r.details.n == 2);
         ck_assert(r.expected_version == 9007199254740993 && r.execution_number == INT64_MAX);
@@ -630,16 +702,21 @@ START_TEST(decode_leniently) {
         ProtoCode code;
         Error e;
 
-        ck_assert_int_eq(decode(T "j/update", "{\"status\":\"SUCCEEDED\",\"expectedVersion\":\"2\","
-                                              "\"executionNumber\":\"9223372036854775807\"}", &r, &code, &e), 0);
+        ck_assert_int_eq(decode(T "j/update",
+                                "{\"status\":\"SUCCEEDED\",\"expectedVersion\":\"2\","
+                                "\"executionNumber\":\"9223372036854775807\"}",
+                                &r, &code, &e),
+                         0);
         ck_assert(r.expected_version == 2 && r.execution_number == INT64_MAX);
         ck_assert(!r.include_document && !r.include_state);
 
-        ck_assert_int_eq(decode(T "j/update",
-                                "{\"status\":\"REJECTED\",\"statusDetails\":null,\"expectedVersion\":null,"
-                                "\"executionNumber\":null,\"includeJobExecutionState\":null,"
-                                "\"includeJobDocument\":null,\"stepTimeoutInMinutes\":null,\"clientToken\":null}",
-                                &r, &code, &e), 0);
+        ck_assert_int_eq(
+                decode(T "j/update",
+                       "{\"status\":\"REJECTED\",\"statusDetails\":null,\"expectedVersion\":null,"
+                       "\"executionNumber\":null,\"includeJobExecutionState\":null,"
+                       "\"includeJobDocument\":null,\"stepTimeoutInMinutes\":null,\"clientToken\":null}",
+                       &r, &code, &e),
+                0);
         ck_assert(!r.has_details && r.expected_version == -1 && r.execution_number == -1 && !r.include_state);
         ck_assert(!r.include_document && r.step_timeout == 0 && !r.has_token);
 
@@ -669,7 +746,8 @@ START_TEST(decode_refused) {
                 { "j/update", "{\"clientToken\":\"tok\"}",
                   "Value null at 'status' failed to satisfy constraint: Member must not be null", true },
                 { "j/update", "{\"clientToken\":\"tok\",\"status\":null}", "Value null at 'status'", true },
-                { "j/update", "{\"clientToken\":\"tok\",\"status\":\"CANCELED\"}", "Value 'CANCELED' at 'status'", true },
+                { "j/update", "{\"clientToken\":\"tok\",\"status\":\"CANCELED\"}",
+                  "Value 'CANCELED' at 'status'", true },
                 { "j/update", "{\"clientToken\":\"tok\",\"status\":\"TIMED_OUT\"}", "'TIMED_OUT'", true },
                 { "j/update", "{\"clientToken\":\"tok\",\"status\":\"REMOVED\"}", "'REMOVED'", true },
                 { "j/update", "{\"clientToken\":\"tok\",\"status\":\"DONE\\n\"}", "'DONE'", true },
@@ -684,30 +762,41 @@ START_TEST(decode_refused) {
                 { "j/update", UP("\"expectedVersion\":\"1x\""), "expectedVersion", true },
                 { "j/update", UP("\"expectedVersion\":\"9223372036854775808\""), "expectedVersion", true },
                 { "j/update", UP("\"expectedVersion\":true"), "expectedVersion: an integer expected", true },
-                { "j/update", UP("\"executionNumber\":[]"), "executionNumber: an integer expected, found an array", true },
+                { "j/update", UP("\"executionNumber\":[]"),
+                  "executionNumber: an integer expected, found an array", true },
                 { "j/get", "{\"clientToken\":\"tok\",\"executionNumber\":\"one\"}", "executionNumber", true },
-                { "j/get", "{\"clientToken\":\"tok\",\"includeJobDocument\":1}", "includeJobDocument: true or false", true },
+                { "j/get", "{\"clientToken\":\"tok\",\"includeJobDocument\":1}",
+                  "includeJobDocument: true or false", true },
                 { "j/update", UP("\"includeJobDocument\":\"true\""), "includeJobDocument", true },
                 { "j/update", UP("\"includeJobExecutionState\":0"), "includeJobExecutionState", true },
-                { "j/update", UP("\"stepTimeoutInMinutes\":0"), "stepTimeoutInMinutes: 0; 1 to 10080, or -1, expected", true },
+                { "j/update", UP("\"stepTimeoutInMinutes\":0"),
+                  "stepTimeoutInMinutes: 0; 1 to 10080, or -1, expected", true },
                 { "j/update", UP("\"stepTimeoutInMinutes\":-2"), "stepTimeoutInMinutes", true },
                 { "j/update", UP("\"stepTimeoutInMinutes\":10081"), "stepTimeoutInMinutes: 10081", true },
-                { "j/update", UP("\"stepTimeoutInMinutes\":\"5\""), "stepTimeoutInMinutes: an integer", true },
-                { "start-next", "{\"clientToken\":\"tok\",\"stepTimeoutInMinutes\":-1}", "-1; 1 to 10080 expected", true },
-                { "start-next", "{\"clientToken\":\"tok\",\"stepTimeoutInMinutes\":0}", "0; 1 to 10080 expected", true },
-                { "start-next", "{\"clientToken\":\"tok\",\"statusDetails\":[]}", "statusDetails: an object expected", true },
+                { "j/update", UP("\"stepTimeoutInMinutes\":\"5\""), "stepTimeoutInMinutes: an integer",
+                  true },
+                { "start-next", "{\"clientToken\":\"tok\",\"stepTimeoutInMinutes\":-1}",
+                  "-1; 1 to 10080 expected", true },
+                { "start-next", "{\"clientToken\":\"tok\",\"stepTimeoutInMinutes\":0}",
+                  "0; 1 to 10080 expected", true },
+                { "start-next", "{\"clientToken\":\"tok\",\"statusDetails\":[]}",
+                  "statusDetails: an object expected", true },
                 { "start-next", "{\"clientToken\":\"tok\",\"statusDetails\":\"x\"}", "statusDetails", true },
                 { "j/update", UP("\"statusDetails\":{\"a\":1}"), "statusDetails.a: a string expected", true },
-                { "j/update", UP("\"statusDetails\":{\"a\":null}"), "statusDetails.a: a string expected", true },
+                { "j/update", UP("\"statusDetails\":{\"a\":null}"), "statusDetails.a: a string expected",
+                  true },
                 { "j/update", UP("\"statusDetails\":{\"a\":[\"x\"]}"), "statusDetails.a", true },
                 { "j/update", UP("\"statusDetails\":{\"a\":\"\"}"), "statusDetails.a: empty", true },
                 { "j/update", UP("\"statusDetails\":{\"a\":\"x\\ny\"}"), "statusDetails.a: U+000A", true },
                 { "j/update", UP("\"statusDetails\":{\"a b\":\"x\"}"), "statusDetails: key \"a b\"", true },
                 { "j/update", UP("\"statusDetails\":{\"\":\"x\"}"), "statusDetails: key", true },
-                { "j/update", UP("\"statusDetails\":{\"0\":\"\",\"1\":\"\",\"2\":\"\",\"3\":\"\",\"4\":\"\",\"5\":\"\","
-                                 "\"6\":\"\",\"7\":\"\",\"8\":\"\",\"9\":\"\",\"10\":\"\"}"), "statusDetails: 11 pairs", true },
+                { "j/update",
+                  UP("\"statusDetails\":{\"0\":\"\",\"1\":\"\",\"2\":\"\",\"3\":\"\",\"4\":\"\",\"5\":\"\","
+                     "\"6\":\"\",\"7\":\"\",\"8\":\"\",\"9\":\"\",\"10\":\"\"}"),
+                  "statusDetails: 11 pairs", true },
                 { "get", "{\"clientToken\":7}", "clientToken: a string expected", false },
-                { "get", "{\"clientToken\":\"" THING128 "x\"}", "clientToken: 129 bytes; at most 128", false },
+                { "get", "{\"clientToken\":\"" THING128 "x\"}", "clientToken: 129 bytes; at most 128",
+                  false },
                 { "get", "{\"clientToken\":\"tok\",\"a\":18446744073709551616}", "JSON", false },
         };
 
@@ -760,7 +849,8 @@ START_TEST(decode_longest) {
 END_TEST
 
 START_TEST(decode_wrong_topic) {
-        static const char *const topics[] = { T "notify", T "notify-next", T "get/accepted", T "j/update/rejected", T "foo" };
+        static const char *const topics[] = { T "notify", T "notify-next", T "get/accepted",
+                                              T "j/update/rejected", T "foo" };
         ProtoRequest r;
         ProtoCode code;
         Error e;
@@ -775,9 +865,10 @@ END_TEST
 
 /* What the device's side writes the service's side reads, member for member. */
 START_TEST(request_round_trip) {
-        static const TopicKind kinds[] = { TOPIC_GET_PENDING, TOPIC_START_NEXT, TOPIC_DESCRIBE, TOPIC_UPDATE };
-        static const ProtoStatus settable[] = { PROTO_STATUS_IN_PROGRESS, PROTO_STATUS_SUCCEEDED, PROTO_STATUS_FAILED,
-                                                PROTO_STATUS_REJECTED };
+        static const TopicKind kinds[] = { TOPIC_GET_PENDING, TOPIC_START_NEXT, TOPIC_DESCRIBE,
+                                           TOPIC_UPDATE };
+        static const ProtoStatus settable[] = { PROTO_STATUS_IN_PROGRESS, PROTO_STATUS_SUCCEEDED,
+                                                PROTO_STATUS_FAILED, PROTO_STATUS_REJECTED };
 
         for (unsigned v = 0; v < 4 << 7; v++) {
                 TopicKind kind = kinds[v & 3];
@@ -813,7 +904,8 @@ START_TEST(request_round_trip) {
                 ck_assert(got.kind == r.kind && strcmp(got.job_id, r.job_id) == 0 && got.status == r.status);
                 ck_assert(got.has_token == r.has_token && strcmp(got.token, r.token) == 0);
                 ck_assert(got.has_details == r.has_details && proto_details_equal(&got.details, &r.details));
-                ck_assert(got.expected_version == r.expected_version && got.execution_number == r.execution_number);
+                ck_assert(got.expected_version == r.expected_version &&
+                          got.execution_number == r.execution_number);
                 ck_assert(got.include_state == r.include_state && got.include_document == r.include_document);
                 ck_assert(got.step_timeout == r.step_timeout);
                 proto_request_done(&got);

@@ -8,10 +8,10 @@
 #include "base/utf8.h"
 
 /* For loops of a million: ck_assert() tells its parent process of each call. */
-#define REQUIRE(condition)                                              \
-        do {                                                            \
-                if (!(condition))                                       \
-                        ck_abort_msg("failed: %s", #condition);         \
+#define REQUIRE(condition)                                                                                   \
+        do {                                                                                                 \
+                if (!(condition))                                                                            \
+                        ck_abort_msg("failed: %s", #condition);                                              \
         } while (false)
 
 /* The test's own encoder, so that the decoder is not checked against itself. */
@@ -81,15 +81,15 @@ START_TEST(validity) {
                 { "", true },
                 { "plain", true },
                 { "\xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80", true },
-                { "\x80", false },             /* continuation alone */
-                { "\xC0\xAF", false },         /* overlong slash */
+                { "\x80", false },     /* continuation alone */
+                { "\xC0\xAF", false }, /* overlong slash */
                 { "\xE0\x80\xAF", false },
                 { "\xF0\x80\x80\xAF", false },
                 { "\xED\xA0\x80", false },     /* U+D800 */
                 { "\xF4\x90\x80\x80", false }, /* U+110000 */
                 { "\xF5\x80\x80\x80", false },
                 { "\xFF", false },
-                { "ok\xC3", false },           /* cut short */
+                { "ok\xC3", false }, /* cut short */
                 { "\xC3(", false },
         };
 
@@ -109,11 +109,12 @@ START_TEST(utf16_units) {
 END_TEST
 
 START_TEST(category_c) {
-        static const uint32_t other[] = { 0x00,   0x09,   0x0A,   0x1F,   0x7F,   0x80,    0x85,    0x9F,    0xAD,
-                                          0x0378, 0x061C, 0x200B, 0x200D, 0x202E, 0x2066,  0xD800,  0xDFFF,  0xE000,
-                                          0xF8FF, 0xFEFF, 0xFFF9, 0xFFFE, 0xFFFF, 0x1FFFE, 0xE0001, 0xF0000, 0x10FFFF,
-                                          0x110000, UINT32_MAX };
-        static const uint32_t not_other[] = { 0x20,   0x7E,   0xA0,   0xAC,   0xAE,   0x0377, 0x2028,
+        static const uint32_t other[] = { 0x00,    0x09,    0x0A,     0x1F,     0x7F,      0x80,
+                                          0x85,    0x9F,    0xAD,     0x0378,   0x061C,    0x200B,
+                                          0x200D,  0x202E,  0x2066,   0xD800,   0xDFFF,    0xE000,
+                                          0xF8FF,  0xFEFF,  0xFFF9,   0xFFFE,   0xFFFF,    0x1FFFE,
+                                          0xE0001, 0xF0000, 0x10FFFF, 0x110000, UINT32_MAX };
+        static const uint32_t not_other[] = { 0x20,   0x7E,   0xA0,   0xAC,   0xAE,    0x0377,  0x2028,
                                               0x2029, 0x4E00, 0x9FFF, 0xFFFD, 0x1F600, 0x2A6DF, 0xE0100 };
         size_t n = 0;
 
@@ -127,7 +128,7 @@ START_TEST(category_c) {
 }
 END_TEST
 
-#define FFFD "\xEF\xBF\xBD"
+#define FFFD  "\xEF\xBF\xBD"
 #define SMILE "\xF0\x9F\x98\x80"
 
 START_TEST(sanitize_table) {
@@ -154,18 +155,20 @@ START_TEST(sanitize_table) {
                 { "a\n\n", 10, false, "a | " },
                 { "\n", 10, false, "" },
                 { "a\tb\t", 10, false, "a b " },
-                { "a\x01\x7F" "b", 10, false, "a" FFFD FFFD "b" },
-                { "\xC2\x85\xE2\x80\x8B", 10, false, FFFD FFFD },   /* Cc, Cf */
-                { "\xEE\x80\x80\xCD\xB8", 10, false, FFFD FFFD },   /* Co, Cn */
+                { "a\x01\x7F"
+                  "b",
+                  10, false, "a" FFFD FFFD "b" },
+                { "\xC2\x85\xE2\x80\x8B", 10, false, FFFD FFFD }, /* Cc, Cf */
+                { "\xEE\x80\x80\xCD\xB8", 10, false, FFFD FFFD }, /* Co, Cn */
                 { "\xFF\xFE", 10, false, FFFD FFFD },
-                { "\xED\xA0\x80", 10, false, FFFD FFFD FFFD },      /* a surrogate: each byte */
-                { "\xE2\x82", 10, false, FFFD FFFD },               /* cut short */
+                { "\xED\xA0\x80", 10, false, FFFD FFFD FFFD }, /* a surrogate: each byte */
+                { "\xE2\x82", 10, false, FFFD FFFD },          /* cut short */
                 { "x\xE2\x82\xACy", 2, false, "x\xE2\x82\xAC" },
-                { "x" SMILE "y", 2, false, "x" },                   /* a pair of units is not split */
+                { "x" SMILE "y", 2, false, "x" }, /* a pair of units is not split */
                 { "x" SMILE "y", 3, false, "x" SMILE },
                 { "x" SMILE "y", 2, true, "y" },
                 { "x" SMILE "y", 3, true, SMILE "y" },
-                { "a\nb", 3, false, "a" },                          /* nor is a line break */
+                { "a\nb", 3, false, "a" }, /* nor is a line break */
                 { "a\nb", 4, false, "a | " },
                 { "a\nb", 3, true, "b" },
                 { "a\nb", 4, true, " | b" },
@@ -173,9 +176,11 @@ START_TEST(sanitize_table) {
         };
 
         for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
-                CLEANUP_FREE char *got = text_sanitize(rows[i].text, strlen(rows[i].text), rows[i].max, rows[i].tail);
+                CLEANUP_FREE char *got =
+                        text_sanitize(rows[i].text, strlen(rows[i].text), rows[i].max, rows[i].tail);
 
-                ck_assert_msg(got && strcmp(got, rows[i].expected) == 0, "row %zu: \"%s\"", i, got ? got : "(null)");
+                ck_assert_msg(got && strcmp(got, rows[i].expected) == 0, "row %zu: \"%s\"", i,
+                              got ? got : "(null)");
         }
 
         CLEANUP_FREE char *null_text = text_sanitize(NULL, 0, 10, true);
@@ -264,8 +269,9 @@ END_TEST
 
 /* RFC 3720, appendix B.4; the bytes of its results are in the order they are sent. */
 START_TEST(crc32c_rfc_3720) {
-        static const uint8_t read10[48] = { 0x01, 0xC0, [16] = 0x14, [22] = 0x04, [27] = 0x14, [31] = 0x18,
-                                            [32] = 0x28, [40] = 0x02 };
+        static const uint8_t read10[48] = {
+                0x01, 0xC0, [16] = 0x14, [22] = 0x04, [27] = 0x14, [31] = 0x18, [32] = 0x28, [40] = 0x02
+        };
         uint8_t zeros[32] = {}, ones[32], up[32], down[32];
 
         memset(ones, 0xFF, sizeof ones);
