@@ -13,11 +13,16 @@
 enum { QUOTED_MAX = 64 }; /* UTF-16 units of the document that a reason repeats */
 
 int job_fault(const Parser *p, const char *where, const char *member, const char *format, ...) {
+        char *reason = p->fault->reason;
+        size_t len;
         va_list ap;
 
         va_start(ap, format);
-        (void) vsnprintf(p->fault->reason, sizeof p->fault->reason, format, ap);
+        (void) vsnprintf(reason, sizeof p->fault->reason, format, ap);
         va_end(ap);
+        len = strlen(reason);
+        while (len > 0 && !utf8_valid(reason, len)) /* cut inside a character */
+                reason[--len] = '\0';
         (void) snprintf(p->fault->path, sizeof p->fault->path, "%s%s%s", where, where[0] && member[0] ? "." : "", member);
         return -EINVAL;
 }
