@@ -333,7 +333,7 @@ static const struct BadFile {
         { "port = 99999999999999999999;",
           "error agent.conf:2: port: value 99999999999999999999: outside 32 bits; allowed: 1 to 65535\n" },
         { "port = 0x1000022B3;", "error agent.conf:2: port: value 0x1000022B3: outside 32 bits; allowed: 1 to 65535\n" },
-        { "handlers : { /* { */ \"\" timeout = 1; };", "error agent.conf:2: syntax error\n" },
+        { "handlers : { /* { */ timeout timeout = 1; };", "error agent.conf:2: syntax error\n" },
         { "# x = \"{ \n/* \" */ handlers : { kill_grace = 1; // {\n timeout = 4294967297; };",
           "error agent.conf:4: handlers.timeout: value 4294967297: outside 32 bits" TIMEOUT_ALLOWED },
         { "handlers = { override = ( { name = \"a\"; }, { name = \"b\"; timeout = 4294967297; } ); };",
