@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The promises P1–P6, checked against what the handlers really did and what the cloud finally says.
+ *
+ * P1  A SUCCEEDED that a device sends needs, for each step, a process of this execution on this device that exited 0 by
+ *     itself (a step whose failure is ignored: one that ended, or could not be started). `exitCode` and `signal` in the
+ *     details were really seen.
+ * P2  (execution, step, attempt) is started at most once on a device, a step only once where on_interrupt says fail, and
+ *     an execution on one device only (unless jobs.on_orphan = "run" may take over an execution without a timer).
+ * P3  After the quiet phase: every execution is over in the cloud, no record is left, and a verdict that was durable is
+ *     what the cloud has, unless the cloud had another end first. Excused: what policy leaves alone.
+ * P4  A start finds fewer than max_concurrent other runs with a live process, and none of its own run; a runner that ends
+ *     leaves no process of its run.
+ * P5  Nothing starts without an accepted claim. An execution that is over has no process left a grace period and a bound
+ *     after nothing keeps the device from knowing.
+ * P6  With max_concurrent = 1 and one device: at the first start of an execution no undisturbed one that stands before
+ *     it in the cloud's order is QUEUED. Disturbed: a fault touched it or its messages. */
+#include <stdio.h>
+#include <string.h>
+
+#include "world.h"
+
+#define STOP_BOUND (100 * SEC) /* on top of the grace: answers, backoff after a fault, the kill itself */
+
+/* ---- P2, P4, P5, P6: at a start ---- */
+
+static void check_once(World *w, const Runner *r, Track *t, uint32_t step, uint32_t attempt) {
+        TrackDevice *td = &t->dev[r->dev];
+        const PlanStepConfig *c = &w->sc.plan_step[t->job][step];
+        bool takeover = w->sc.engine.on_orphan == ENGINE_ORPHAN_RUN && w->sc.engine.step_timeout_margin_sec == 0;
+
+        if (attempt < 1 || attempt >= ATTEMPTS_MAX) {
+                world_violate(w, P2_ONCE, "%s step %u: attempt %u", track_text(w, t), step + 1, attempt);
+                return;
+        }
+        if (td->starts[step][attempt]++ > 0)
+                world_violate(w, P2_ONCE, "%s: attempt %u of step %u is started a second time on device %u",
+                              track_text(w, t), attempt, step + 1, r->dev);
+        if (td->started[step]++ > 0 && c->on_interrupt == PLAN_INTERRUPT_FAIL)
+                world_violate(w, P2_ONCE, "%s: step %u is started again although on_interrupt says fail",
+                              track_text(w, t), step + 1);
+        if (td->started[step] > w->sc.max_attempts + 1)
+                world_violate(w, P2_ONCE, "%s: step %u is started %u times, max_attempts is %u", track_text(w, t),
+                              step + 1, td->started[step], w->sc.max_attempts);
+        if (t->runs_on >= 0 && t->runs_on != (int) r->dev && !takeover)
+                world_violate(w, P2_ONCE, "%s runs on both devices", track_text(w, t));
+        t->runs_on = (int) r->dev;
+}
+
+static void check_overlap(World *w, const Runner *r, const Track *t) {
+        unsigned others = 0;
+
+        for (unsigned i = 0; i < w->n_tracks; i++)
+                others += &w->track[i] != t && w->track[i].dev[r->dev].live > 0;
+        if (others >= w->sc.engine.max_concurrent)
+                world_violate(w, P4_NO_OVERLAP, "%s starts on device %u while %u other executions have a live process",
+                              track_text(w, t), r->dev, others);
+        if (t->dev[r->dev].live > 0)
+                world_violate(w, P4_NO_OVERLAP, "%s starts a step while %u of its own processes are alive",
+                              track_text(w, t), t->dev[r->dev].live);
+}
+
+static void check_claim(World *w, const Track *t) {
+        if (t->n_claims == 0)
+                world_violate(w, P5_CANCEL, "%s is started, and the cloud never accepted a claim (it is %s there)",
+                              track_text(w, t), t->gone ? "gone" : proto_status_name(t->status));
+}
+
+static void check_order(World *w, const Runner *r, const Track *t) {
+        if (w->sc.engine.max_concurrent > 1 || w->dev[1].exists || t->disturbed || t->dev[r->dev].started[0] > 1)
+                return;
+        for (unsigned i = 0; i < w->n_tracks; i++) {
+                const Track *o = &w->track[i];
+                bool before = o->key.queued_at < t->key.queued_at || (o->key.queued_at == t->key.queued_at && o < t);
+
+                if (before && !o->disturbed && !o->gone && o->status == PROTO_STATUS_QUEUED)
+                        world_violate(w, P6_ORDER, "%s starts before %s, which is queued before it", track_text(w, t),
+                                      track_text(w, o));
+        }
+}
+
+void check_release(World *w, Runner *r, Track *t, uint32_t step, uint32_t attempt) {
+        assert(step < STEPS_MAX);
+        check_once(w, r, t, step, attempt);
+        check_overlap(w, r, t);
+        check_claim(w, t);
+        check_order(w, r, t);
+}
+
+/* ---- P1: at a report ---- */
+
+static void check_details(World *w, const Track *t, const TrackDevice *td, const ProtoDetails *details) {
+        const char *code = proto_details_get(details, "exitCode"), *signal = proto_details_get(details, "signal");
+        int n = code ? atoi(code) : 0;
+
+        if (code && (n < 0 || n > 255 || !td->any_code[n]))
+                world_violate(w, P1_TRUTH, "%s is reported with exit code %s, which no process had", track_text(w, t),
+                              code);
+        if (signal) {
+                bool any = false;
+
+                for (unsigned i = 0; i < ELEMENTSOF(td->any_signal); i++)
+                        any |= td->any_signal[i];
+                if (!any)
+                        world_violate(w, P1_TRUTH, "%s is reported with %s, but no process ended by a signal",
+                                      track_text(w, t), signal);
+        }
+}
+
+static void check_success(World *w, const Track *t, unsigned dev) {
+        const TrackDevice *td = &t->dev[dev];
+        const JobScript *j = &w->sc.job[t->job];
+
+        for (unsigned s = 0; s < j->n_steps; s++) {
+                bool good = td->zero[s] || (j->step[s].plan.ignore_failure && td->ended[s]);
+
+                if (!good || j->bad)
+                        world_violate(w, P1_TRUTH, "%s is reported SUCCEEDED by device %u, but step %u did not exit 0",
+                                      track_text(w, t), dev, s + 1);
+        }
+}
+
+void check_publish(World *w, Device *d, const ProtoRequest *r) {
+        if (r->kind != TOPIC_UPDATE || !proto_status_terminal(r->status))
+                return;
+        for (unsigned i = w->n_tracks; i-- > 0;) {
+                Track *t = &w->track[i];
+
+                /* The newest of this number; an older one of a job made anew is told apart by what it ran. */
+                if (strcmp(t->key.job_id, r->job_id) != 0 || t->key.number != r->execution_number)
+                        continue;
+                if (t->terminal_at == 0 && r->status == PROTO_STATUS_SUCCEEDED && t->dev[d->index].started[0] > 0)
+                        check_success(w, t, d->index);
+                if (t->terminal_at == 0 && t->dev[d->index].started[0] > 0)
+                        check_details(w, t, &t->dev[d->index], &r->details);
+                return;
+        }
+}
+
+/* The cloud has a final status. */
+void check_final(World *w, Track *t) {
+        TrackDevice *td;
+
+        if (t->gone || t->ended_by < 0)
+                return;
+        td = &t->dev[t->ended_by];
+        if (t->status == PROTO_STATUS_SUCCEEDED)
+                check_success(w, t, (unsigned) t->ended_by);
+        if (t->status == PROTO_STATUS_REJECTED && td->started[0] > 0 && !td->any_code[65])
+                world_violate(w, P1_TRUTH, "%s is REJECTED after a step that did not ask for it", track_text(w, t));
+        if (td->durable_result && td->durable_status != t->status)
+                world_violate(w, P3_NOTHING_LOST, "%s: the verdict %s was durable at %.6f s, the same device reports %s",
+                              track_text(w, t), proto_status_name(td->durable_status), (double) td->durable_at / 1e6,
+                              proto_status_name(t->status));
+}
+
+void check_result_told(World *w, Runner *r, const WireMessage *m) {
+        Track *t = &w->track[r->track];
+
+        if (m->status == PROTO_STATUS_SUCCEEDED)
+                check_success(w, t, r->dev);
+}
+
+/* ---- P5: all the time ---- */
+
+static uint64_t grace_of(const World *w, const Track *t) {
+        uint64_t grace = 0;
+
+        for (unsigned s = 0; s < w->sc.job[t->job].n_steps; s++)
+                grace = MAX_OF(grace, w->sc.job[t->job].step[s].plan.kill_grace_usec);
+        return grace;
+}
+
+void check_doomed(World *w) {
+        if (w->live_procs == 0)
+                return;
+        for (unsigned i = 0; i < w->n_tracks; i++) {
+                const Track *t = &w->track[i];
+
+                for (unsigned n = 0; n < DEVICES && t->terminal_at != 0; n++) {
+                        const Device *d = &w->dev[n];
+                        uint64_t known = MAX_OF(t->terminal_at, d->clear_since);
+
+                        if (t->dev[n].live == 0 || known == USEC_NEVER || d->missed)
+                                continue;
+                        if (w->now > known + grace_of(w, t) + STOP_BOUND)
+                                world_violate(w, P5_CANCEL,
+                                              "%s is %s in the cloud since %.6f s, device %u can know it since %.6f s, and "
+                                              "%u of its processes are alive",
+                                              track_text(w, t), t->gone ? "gone" : proto_status_name(t->status),
+                                              (double) t->terminal_at / 1e6, n, (double) known / 1e6, t->dev[n].live);
+                }
+        }
+}
+
+/* ---- P3: at the end ---- */
+
+/* Left alone by policy: in progress in the cloud by somebody else's doing. */
+static bool is_excused(const World *w, const Track *t) {
+        bool elsewhere = t->touched || w->dev[1].exists;
+
+        for (unsigned n = 0; n < DEVICES; n++)
+                if (t->dev[n].record.exists && !w->dev[n].dead_for_good)
+                        return false;
+        return elsewhere && t->status == PROTO_STATUS_IN_PROGRESS && w->sc.engine.on_orphan == ENGINE_ORPHAN_LEAVE;
+}
+
+bool check_settled(World *w) {
+        if (w->live_procs > 0 || w->n_runners > 0)
+                return false;
+        for (unsigned n = 0; n < DEVICES; n++)
+                if (w->dev[n].exists && !w->dev[n].dead_for_good && disk_records(w, &w->dev[n]) > 0)
+                        return false;
+        if (w->pending == 0)
+                return true;
+        for (unsigned i = 0; i < w->n_tracks; i++)
+                if (w->track[i].terminal_at == 0 && !is_excused(w, &w->track[i]))
+                        return false;
+        return true;
+}
+
+static void check_track_end(World *w, const Track *t) {
+        if (t->terminal_at == 0 && !is_excused(w, t))
+                world_violate(w, P3_NOTHING_LOST, "%s is still %s in the cloud, long after the faults stopped; on device 0 "
+                              "it is %s", track_text(w, t), proto_status_name(t->status),
+                              sim_state_name(t->dev[0].state));
+        for (unsigned n = 0; n < DEVICES; n++) {
+                if (!w->dev[n].exists || w->dev[n].dead_for_good)
+                        continue;
+                if (t->dev[n].record.exists)
+                        world_violate(w, P3_NOTHING_LOST, "the record of %s is still on device %u, long after the faults "
+                                      "stopped (%s in the cloud)", track_text(w, t), n,
+                                      t->gone ? "gone" : proto_status_name(t->status));
+                if (t->dev[n].live > 0)
+                        world_violate(w, P5_CANCEL, "%s still has a process on device %u", track_text(w, t), n);
+        }
+}
+
+void check_end(World *w) {
+        for (unsigned i = 0; i < w->n_tracks && w->broken == PROMISE_NONE; i++)
+                check_track_end(w, &w->track[i]);
+        if (w->broken == PROMISE_NONE && (w->n_runners > 0 || w->live_procs > 0))
+                world_violate(w, P8_NEVER_GIVE_UP, "%u runners and %u processes are left", w->n_runners, w->live_procs);
+}

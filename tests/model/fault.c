@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What goes wrong, and the table of what went wrong in which state. */
+#include "world.h"
+
+void fault_count(World *w, Fault f, const Track *t, unsigned dev) {
+        if (!w->dev[dev].exists || w->dev[dev].dead_for_good)
+                return;
+        if (w->table)
+                w->table[f][t->dev[dev].state]++;
+        TRACE(w, 1, "*** %s while %s is %s on device %u", fault_name(f), track_text(w, t),
+              sim_state_name(t->dev[dev].state), dev);
+}
+
+void fault_count_all(World *w, Fault f, unsigned dev) {
+        if (w->n_tracks == 0)
+                TRACE(w, 1, "*** %s on device %u", fault_name(f), dev);
+        for (unsigned i = 0; i < w->n_tracks; i++)
+                fault_count(w, f, &w->track[i], dev);
+}
+
+bool fault_armed(World *w, Fault f) {
+        if (!w->faults_on)
+                return false;
+        if (w->armed[f] > 0) {
+                w->armed[f]--;
+                return true;
+        }
+        return false;
+}
+
+void faults_stop(World *w) {
+        w->faults_on = false;
+        for (unsigned i = 0; i < FAULT_COUNT; i++)
+                w->armed[i] = 0;
+}
+
+static void fire_runner(World *w, Fault f, Track *t, unsigned dev) {
+        Runner *r = t ? runner_of(w, dev, track_index(w, t)) : NULL;
+
+        if (!r)
+                return;
+        fault_count(w, f, t, dev);
+        t->disturbed = true;
+        device_disturbed(w, &w->dev[dev]);
+        if (f == FAULT_KILL_RUNNER)
+                runner_kill(w, r);
+        else
+                runner_stop(w, r);
+}
+
+static void fire_operator(World *w, Fault f, Track *t, unsigned dev) {
+        const char *thing = w->sc.engine.thing;
+        bool force = f != FAULT_CANCEL;
+        int r;
+
+        if (!t || t->gone || t != track_latest(w, t->job))
+                return;
+        fault_count(w, f, t, dev);
+        t->disturbed = true;
+        if (f == FAULT_CANCEL || f == FAULT_FORCE_CANCEL)
+                r = model_cancel(w->model, cloud_now(w), thing, t->key.job_id, force, &w->out, NULL);
+        else
+                r = model_delete(w->model, cloud_now(w), thing, t->key.job_id, true, &w->out, NULL);
+        cloud_flush(w, -1);
+        /* queuedAt is in seconds: made anew within the same second the job could not be told from the old one. */
+        if (r >= 0 && f == FAULT_RECREATE)
+                world_push(w, (Event) { .at = w->now + rng_between(&w->rng, 1100 * MSEC, 5 * SEC), .type = EVENT_RECREATE,
+                                        .value = t->job });
+}
+
+static void fire_device(World *w, Fault f, unsigned dev) {
+        Device *d = &w->dev[dev];
+        Rng *rng = &w->rng;
+
+        if (!d->exists || !d->powered)
+                return;
+        if ((f == FAULT_KILL_AGENT || f == FAULT_RELOAD) && !d->agent_alive)
+                return;
+        if ((f == FAULT_DISCONNECT || f == FAULT_BROKER_AWAY) && !d->online)
+                return;
+        fault_count_all(w, f, dev);
+        device_disturbed(w, d);
+        if (f == FAULT_KILL_AGENT)
+                agent_kill(w, d, rng_between(rng, 100 * MSEC, rng_chance(rng, 300) ? 60 * SEC : 2 * SEC));
+        else if (f == FAULT_RELOAD)
+                agent_event(w, d, ENGINE_EVENT_RELOAD);
+        else if (f == FAULT_DISCONNECT)
+                agent_disconnect(w, d, rng_between(rng, 10 * MSEC, 3 * SEC));
+        else if (f == FAULT_BROKER_AWAY) {
+                w->broker_back_at = w->now + rng_between(rng, 10 * SEC, 5 * MINUTE);
+                for (unsigned i = 0; i < DEVICES; i++)
+                        if (w->dev[i].online)
+                                agent_disconnect(w, &w->dev[i], 0);
+        } else if (f == FAULT_POWER_CUT)
+                device_power_cut(w, d, rng_between(rng, 1 * SEC, 30 * SEC));
+        else if (f == FAULT_SUSPEND)
+                d->suspended_until = w->now + rng_between(rng, 1 * SEC, 10 * MINUTE);
+        else if (f == FAULT_WALL_CLOCK)
+                d->wall_offset = (int64_t) rng_below(rng, 630000000) - 315000000;
+        else if (f == FAULT_DISK_FULL) {
+                d->disk_full = true;
+                world_push(w, (Event) { .at = w->now + rng_between(rng, 1 * SEC, 3 * MINUTE), .type = EVENT_DISK_FREE,
+                                        .dev = dev });
+        }
+        device_disturbed(w, d);
+}
+
+static void fire_second_device(World *w) {
+        Device *d = &w->dev[1];
+
+        if (!w->sc.second_device || d->exists)
+                return;
+        fault_count_all(w, FAULT_SECOND_DEVICE, 0);
+        d->exists = true;
+        world_push(w, (Event) { .at = w->now, .type = EVENT_BOOT, .dev = 1 });
+        for (unsigned i = 0; i < w->n_tracks; i++)
+                w->track[i].disturbed = true;
+}
+
+static void fire_message(World *w, Fault f, Track *t, unsigned dev) {
+        Device *d = &w->dev[dev];
+
+        if (!d->online)
+                return;
+        if (f == FAULT_STALE)
+                net_stale(w, d);
+        else if (t)
+                net_foreign(w, d, t);
+}
+
+void fault_fire(World *w, Fault f, Track *t, unsigned dev) {
+        switch (f) {
+        case FAULT_KILL_RUNNER:
+        case FAULT_STOP_RUNNER:
+                fire_runner(w, f, t, dev);
+                break;
+        case FAULT_KILL_AGENT:
+        case FAULT_POWER_CUT:
+        case FAULT_DISCONNECT:
+        case FAULT_BROKER_AWAY:
+        case FAULT_WALL_CLOCK:
+        case FAULT_SUSPEND:
+        case FAULT_DISK_FULL:
+        case FAULT_RELOAD:
+                fire_device(w, f, dev);
+                break;
+        case FAULT_CANCEL:
+        case FAULT_FORCE_CANCEL:
+        case FAULT_DELETE:
+        case FAULT_RECREATE:
+                fire_operator(w, f, t, dev);
+                break;
+        case FAULT_OUTSIDE_CHANGE:
+                if (t && !t->gone && t->terminal_at == 0) {
+                        fault_count(w, f, t, dev);
+                        cloud_outside_change(w, t);
+                }
+                break;
+        case FAULT_SERVICE_TIMEOUT:
+        case FAULT_RETRY_EXECUTION:
+                (void) cloud_jump_to_deadline(w);
+                break;
+        case FAULT_SECOND_DEVICE:
+                fire_second_device(w);
+                break;
+        case FAULT_STALE:
+        case FAULT_FOREIGN:
+                fire_message(w, f, t, dev);
+                break;
+        case FAULT_KILL_RUNNER_IN_PERSIST:
+        case FAULT_POWER_CUT_BEFORE_PERSIST:
+        case FAULT_POWER_CUT_IN_PERSIST:
+        case FAULT_POWER_CUT_AFTER_PERSIST:
+        case FAULT_LOST_REQUEST:
+        case FAULT_LOST_REPLY:
+        case FAULT_LOST_NOTIFICATION:
+        case FAULT_DUPLICATE_REQUEST:
+        case FAULT_DUPLICATE_MESSAGE:
+        case FAULT_REORDER_REQUEST:
+        case FAULT_REORDER_MESSAGE:
+        case FAULT_VERSION_MISMATCH:
+        case FAULT_THROTTLED:
+        case FAULT_INTERNAL_ERROR:
+        case FAULT_INVALID_REQUEST:
+        case FAULT_READ_ONLY:
+        case FAULT_MALFORMED:
+        case FAULT_SPAWN_FAILS:
+                /* These strike the next message, write or start that they fit. */
+                w->armed[f] += (unsigned) rng_between(&w->rng, 1, 2);
+                break;
+        case FAULT_COUNT:
+                break;
+        }
+}
