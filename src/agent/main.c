@@ -14,7 +14,8 @@ enum { EXIT_USAGE = 2, EXIT_CONFIG = 78 };
 
 typedef struct Arguments {
         const char *config;
-        const char *log;
+        const char *log;  /* as given, or NULL */
+        LogTarget target;
         bool check_config;
 } Arguments;
 
@@ -41,9 +42,8 @@ static int parse_arguments(int argc, char **argv, Arguments *ret) {
                 { "log", required_argument, NULL, ARG_LOG },       { "version", no_argument, NULL, ARG_VERSION },
                 { "help", no_argument, NULL, ARG_HELP },           {},
         };
-        LogTarget target;
 
-        *ret = (Arguments) { .config = "/etc/iot-jobs/agent.conf" };
+        *ret = (Arguments) { .config = "/etc/iot-jobs/agent.conf", .target = LOG_TARGET_AUTO };
         for (int c; (c = getopt_long(argc, argv, "", options, NULL)) >= 0;) {
                 switch (c) {
                 case ARG_CONFIG:
@@ -54,7 +54,7 @@ static int parse_arguments(int argc, char **argv, Arguments *ret) {
                         break;
                 case ARG_LOG:
                         ret->log = optarg;
-                        if (log_target_parse(optarg, &target) < 0) {
+                        if (log_target_parse(optarg, &ret->target) < 0) {
                                 (void) fprintf(stderr, "iot-jobs-agent: --log=%s: journal or stderr expected\n", optarg);
                                 return -EINVAL;
                         }
@@ -89,9 +89,7 @@ static int check_config(const char *path) {
         Config *c CLEANUP(config_free) = NULL;
         bool bad = false;
 
-        if (config_load(path, say_problem, &bad, &c) == 0)
-                config_check_files(c, say_problem, &bad);
-        else
+        if (config_load(path, say_problem, &bad, &c) < 0 || config_check_files(c, say_problem, &bad) < 0)
                 bad = true;
         if (!bad)
                 (void) printf("%s: no problem found\n", path);
@@ -137,7 +135,6 @@ static int run(const Arguments *args) {
 }
 
 int main(int argc, char **argv) {
-        LogTarget target = LOG_TARGET_AUTO;
         Arguments args;
         int r = parse_arguments(argc, argv, &args);
 
@@ -146,9 +143,7 @@ int main(int argc, char **argv) {
         if (args.check_config)
                 return check_config(args.config);
         (void) mallopt(M_ARENA_MAX, 1); /* a second arena for the network thread would cost more than the lock */
-        if (args.log)
-                (void) log_target_parse(args.log, &target);
-        log_open("iot-jobs-agent", target);
+        log_open("iot-jobs-agent", args.target);
         block_signals();
         return run(&args);
 }

@@ -213,7 +213,7 @@ static void take_plan(Engine *e, Job *j, const WireMessage *m) {
 }
 
 static void take_rejected(Engine *e, Job *j, const WireMessage *m) {
-        char reason[WIRE_REASON_MAX + WIRE_PATH_MAX];
+        char reason[WIRE_PATH_MAX + 2 + WIRE_REASON_MAX];
 
         if (j->local != LOCAL_PREPARING)
                 return;

@@ -742,7 +742,7 @@ START_TEST(three_at_a_time_start_in_order) {
         ProtoExecution x[3] = { execution("A", PROTO_STATUS_QUEUED, 1), execution("B", PROTO_STATUS_QUEUED, 1),
                                 execution("C", PROTO_STATUS_QUEUED, 1) };
         EngineConfig c = default_config();
-        uint32_t a, b;
+        uint32_t a = 0, b;
 
         c.max_concurrent = 2;
         start_with(c);
