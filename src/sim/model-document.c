@@ -207,7 +207,8 @@ static bool parameter_named(const DocumentParameter *parameter, const char *name
 }
 
 static bool name_char(char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && strchr("_-.:", c));
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+               (c && strchr("_-.:", c));
 }
 
 /* The next placeholder: where it begins and its name; NULL = none. What has no name in it is left as text. */
