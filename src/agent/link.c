@@ -220,6 +220,15 @@ static int link_open(Agent *a, uint32_t run, Link **ret) {
         return 0;
 }
 
+static bool opens_a_conversation(WireType t) {
+        return t == WIRE_INVENTORY || t == WIRE_PREPARE || t == WIRE_ATTACH || t == WIRE_CANCEL || t == WIRE_ACK ||
+                t == WIRE_DROP;
+}
+
+static int send_packet(const Link *l, const Buf *packet) {
+        return send(l->fd, packet->data, packet->len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+}
+
 int link_send(Agent *a, uint32_t run, const WireMessage *m) {
         Buf packet CLEANUP_BUF = {};
         Link *l = link_find(a, run);
@@ -228,17 +237,17 @@ int link_send(Agent *a, uint32_t run, const WireMessage *m) {
         r = wire_encode(m, &packet);
         if (r < 0)
                 return r;
-        if (!l) {
-                r = link_open(a, run, &l);
-                if (r < 0)
+        if (l) {
+                r = send_packet(l, &packet);
+                if (r != -EPIPE && r != -ECONNRESET)
                         return r;
+                /* That runner has ended. Go means nothing to another one: its end, still to be read, says the rest. */
+                if (!opens_a_conversation(m->type))
+                        return 0;
+                link_unlink(l);
         }
-        if (send(l->fd, packet.data, packet.len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
-                r = -errno;
-                /* What the runner said before it went away is still to be read: the end comes by itself then. */
-                return r == -EPIPE || r == -ECONNRESET ? 0 : r;
-        }
-        return 0;
+        r = link_open(a, run, &l);
+        return r < 0 ? r : send_packet(l, &packet);
 }
 
 void link_close(Agent *a, uint32_t run) {

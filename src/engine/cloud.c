@@ -523,7 +523,7 @@ void cloud_on_online(Engine *e) {
         e->list_not_before = 0;
         e->list_token[0] = '\0';
         e->next_expected = 0;
-        if (!e->inventory_done)
+        if (!e->inventory_done && !e->inventory_in_flight)
                 e->inventory_wanted = true;
 }
 

@@ -164,6 +164,7 @@ static void take_inventory(Engine *e, const WireMessage *m) {
                 e->inventory_in_flight = false;
                 e->inventory_done = true;
                 e->inventory_tries = 0;
+                (void) engine_act(e, ENGINE_ACTION_HANG_UP); /* the next inventory has a connection of its own */
                 return;
         case WIRE_UNABLE:
                 inventory_failed(e, m->reason);
