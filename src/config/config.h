@@ -66,7 +66,7 @@ DEFINE_CLEANUP(Config *, config_free)
 
 /* Are the credential files and handler directories there, regular, readable by this process and PEM where PEM is due? Reports
  * each problem; 0, or -EINVAL if one was an error. Says nothing about their content: the transport does. */
-int config_check_files(const Config *c, ConfigReport report, void *userdata) MUST_USE;
+int config_check_files(const Config *c, ConfigReport report, void *userdata);
 
 /* The runner's rule: the file, what it includes and every directory above belong to root or `uid` and are not writable by
  * others (a sticky directory such as /tmp counts as not writable); symbolic links on the way are held to the same rule.

@@ -5,7 +5,7 @@
 
 #include "config/config_internal.h"
 
-enum { COMMENT_WIDTH = 100 };
+enum { COMMENT_WIDTH = 100, MANUAL_WIDTH = 76 };
 
 /* The group of a key, "" for none; returns the name inside it. */
 static const char *split_name(const char *name, char *group, size_t size) {
@@ -110,26 +110,42 @@ int config_write_example(Buf *ret) {
 
 /* ---- the manual ---- */
 
-/* Text of an mdoc line: a backslash is doubled in its own way, a sentence ends its line, no line starts with a control
- * character. */
-static void put_mdoc(Buf *ret, const char *text) {
-        bool start = true;
-
-        for (const char *p = text; *p; p++) {
-                if (start && (*p == '.' || *p == '\''))
-                        buf_puts(ret, "\\&");
-                start = false;
-                if (*p == '\\')
+/* A word of an mdoc text line: nothing in it is taken for a request or an escape. */
+static void put_mdoc_word(Buf *ret, const char *word, size_t n, bool line_start) {
+        if (line_start && (*word == '.' || *word == '\''))
+                buf_puts(ret, "\\&");
+        for (size_t i = 0; i < n; i++) {
+                if (word[i] == '\\')
                         buf_puts(ret, "\\e");
-                else if (*p == '-' && (p == text || p[-1] == ' ' || p[1] == '-' || p[-1] == '-'))
+                else if (word[i] == '-' && (i == 0 || word[i - 1] == '-')) /* an option, not a hyphen */
                         buf_puts(ret, "\\-");
-                else if ((*p == '.' && p[1] == ' ') || (*p == ';' && p[1] == ' ')) {
-                        buf_append(ret, p, 1);
+                else
+                        buf_append(ret, word + i, 1);
+        }
+}
+
+/* Text lines; each sentence starts a new one. */
+static void put_mdoc(Buf *ret, const char *text) {
+        size_t column = 0;
+
+        while (*text) {
+                size_t n = strcspn(text, " ");
+                bool ends = (text[n - 1] == '.' && strncmp(text, "...", n) != 0) || text[n - 1] == ';';
+
+                if (column > 0 && column + 1 + n > MANUAL_WIDTH) {
                         buf_puts(ret, "\n");
-                        p++;
-                        start = true;
-                } else
-                        buf_append(ret, p, 1);
+                        column = 0;
+                }
+                if (column > 0)
+                        buf_puts(ret, " ");
+                put_mdoc_word(ret, text, n, column == 0);
+                column += n + (column > 0);
+                text += n;
+                text += strspn(text, " ");
+                if (ends || !*text) {
+                        buf_puts(ret, "\n");
+                        column = 0;
+                }
         }
 }
 
@@ -144,11 +160,9 @@ int config_write_man(Buf *ret) {
                 buf_puts(&facts, ".");
                 buf_printf(ret, ".It Ic %s\n", k->name);
                 put_mdoc(ret, k->doc);
-                buf_puts(ret, "\n");
                 if (k->later)
                         buf_puts(ret, "Not supported yet: refused unless it is set to its default.\n");
                 put_mdoc(ret, facts.data ? facts.data : "");
-                buf_puts(ret, "\n");
                 if (facts.error)
                         ret->error = facts.error;
         }

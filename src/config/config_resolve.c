@@ -228,7 +228,7 @@ static const char *content_problem(int fd, const char *label, char *why, size_t 
         if (r < 0)
                 (void) snprintf(why, size, "cannot be read: %s", strerror(-r));
         else if (!label && (len == 0 || data[0] == '\n'))
-                (void) snprintf(why, size, "its first line is empty; allowed: a password");
+                (void) snprintf(why, size, "empty; allowed: a file with a password");
         else if (label && !has_pem(data, label))
                 (void) snprintf(why, size, "not PEM: no \"-----BEGIN ... %s-----\" in it", label);
         else

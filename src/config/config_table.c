@@ -219,7 +219,7 @@ const ConfigKey config_keys[] = {
           .doc = "HTTP proxy to reach the broker through, by CONNECT." },
         { .name = "connection.proxy_password_file", .type = KEY_STRING, .later = true, .check = check_file,
           .allowed = allowed_file, .offset = KEY_NOT_STORED, .example = "\"/etc/iot-jobs/proxy-password\"",
-          .doc = "File whose first line is the password for the proxy." },
+          .doc = "File with the password for the proxy." },
         { .name = "connection.keep_alive", .type = KEY_INTEGER, .min = 5, .max = 65535, .number = 60, .unit = "seconds",
           .offset = AT(keep_alive),
           .doc = "Longest silence on the connection before it is probed. "
@@ -277,7 +277,7 @@ const ConfigKey config_keys[] = {
           .doc = "MQTT user name, for a custom authorizer." },
         { .name = "credentials.password_file", .type = KEY_STRING, .check = check_file, .allowed = allowed_file,
           .offset = AT(password_file), .example = "\"/etc/iot-jobs/password\"",
-          .doc = "File whose first line is the MQTT password. "
+          .doc = "File with the MQTT password; one line break at its end does not count. "
                  "Needs credentials.username." },
         { .name = "credentials.region", .type = KEY_STRING, .later = true, .check = check_string,
           .allowed = "an AWS region", .offset = KEY_NOT_STORED, .default_text = "from the host name",

@@ -668,7 +668,7 @@ START_TEST(bad_credential_files) {
                          "the agent may read\n"
                          "error agent.conf: credentials.cert_file: value \"cert\": not a regular file\n"
                          "error agent.conf: credentials.key_file: value \"key\": not PEM: no \"-----BEGIN ... PRIVATE KEY-----\" in it\n"
-                         "error agent.conf: credentials.password_file: value \"password\": its first line is empty; allowed: a password\n"
+                         "error agent.conf: credentials.password_file: value \"password\": empty; allowed: a file with a password\n"
                          "warning agent.conf: handlers.directories: value \"/nonexistent-handlers\": No such file or directory\n");
 }
 END_TEST
