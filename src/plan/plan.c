@@ -181,10 +181,10 @@ static void log_result(PlanStep *s, const PlanVerdict *v) {
         const char *colon = v->reason[0] ? ": " : "";
 
         if (v->status == PROTO_STATUS_CANCELED)
-                plan_add_log(s, LEVEL_NOTICE, MESSAGE_ID_JOB_CANCELLED, "%s%s%s", status, colon, v->reason);
+                plan_add_log(s, LEVEL_NOTICE, MESSAGE_ID_JOB_CANCELLED, "job finished: %s%s%s", status, colon, v->reason);
         else
                 plan_add_log(s, v->status == PROTO_STATUS_SUCCEEDED ? LEVEL_INFO : LEVEL_WARNING, MESSAGE_ID_JOB_FINISHED,
-                             "%s%s%s", status, colon, v->reason);
+                             "job finished: %s%s%s", status, colon, v->reason);
         log_exit_fields(s, v);
 }
 

@@ -1,0 +1,959 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "plan/plan.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/utf8.h"
+#include "unit.h"
+
+/* ---- a bench: a plan in a shell that does nothing but write down what it is told ----
+ *
+ * A script is a list of words, one event each; the trace is a list of words, one action each. LOG actions are left out. */
+
+typedef struct Bench {
+        Plan *plan;
+        PlanConfig config;
+        PlanStepConfig steps[3];
+        uint64_t now;
+        int failing_persist; /* the n-th PERSIST from here fails; 0 = none */
+        bool fail_all;
+        bool gone;
+        Buf trace;
+        PlanAction last_tell; /* details of the newest TELL; owned */
+        size_t warnings;
+} Bench;
+
+static void bench_init(Bench *b) {
+        *b = (Bench) { .now = 1000000 };
+        for (size_t i = 0; i < ELEMENTSOF(b->steps); i++)
+                b->steps[i] = (PlanStepConfig) {
+                        .timeout_usec = 60 * USEC_PER_SEC,
+                        .kill_grace_usec = 10 * USEC_PER_SEC,
+                        .allow_stderr = -1,
+                };
+        b->steps[0].name = "Get";
+        b->steps[1].name = "Install";
+        b->steps[2].name = "Check";
+        b->config = (PlanConfig) {
+                .key = { .thing = "t", .job_id = "j", .number = 1, .queued_at = 1625268804 },
+                .claim = "NewClaim",
+                .boot_id = "boot-1",
+                .steps = b->steps,
+                .n_steps = 1,
+                .document = "{}",
+                .document_len = 2,
+                .max_attempts = 2,
+        };
+}
+
+static void bench_done(Bench *b) {
+        b->plan = plan_free(b->plan);
+        buf_done(&b->trace);
+        wire_message_done(&b->last_tell.message);
+}
+#define CLEANUP_BENCH __attribute__((cleanup(bench_done)))
+
+static void put(Bench *b, const char *format, ...) PRINTF_LIKE(2, 3);
+static void put(Bench *b, const char *format, ...) {
+        char text[128];
+        va_list ap;
+
+        va_start(ap, format);
+        (void) vsnprintf(text, sizeof text, format, ap);
+        va_end(ap);
+        if (b->trace.len > 0)
+                buf_puts(&b->trace, " ");
+        buf_puts(&b->trace, text);
+}
+
+static void trace_tell(Bench *b, const PlanAction *a) {
+        const WireMessage *m = &a->message;
+        Buf packet CLEANUP_BUF = {};
+
+        ck_assert_msg(wire_encode(m, &packet) == 0, "a %s that cannot be sent", wire_type_name(m->type));
+        wire_message_done(&b->last_tell.message);
+        ck_assert_int_eq(wire_message_copy(&b->last_tell.message, m), 0);
+        if (m->type == WIRE_RESULT)
+                put(b, "T:%s", proto_status_name(m->status));
+        else if (m->type == WIRE_PLAN)
+                put(b, "T:plan-%s", wire_phase_name(m->phase));
+        else if (m->type == WIRE_ATTACHED)
+                put(b, "T:attached-%s", wire_run_state_name(m->state));
+        else
+                put(b, "T:%s", wire_type_name(m->type));
+}
+
+/* What a record cannot hold could not be made durable either. */
+static void trace_persist(Bench *b, const PlanAction *a) {
+        Buf line CLEANUP_BUF = {};
+
+        ck_assert_int_eq(record_encode(&a->entry, &line), 0);
+        switch (a->entry.type) {
+        case RECORD_PREPARED:
+                put(b, "P:prepared");
+                break;
+        case RECORD_STARTED:
+                put(b, a->entry.restarts > 0 ? "P:started%u.%u/%u" : "P:started%u.%u", a->entry.step, a->entry.attempt,
+                    a->entry.restarts);
+                ck_assert_str_eq(a->entry.boot_id, b->config.boot_id);
+                ck_assert_int_eq(a->entry.pid, 42);
+                ck_assert_uint_eq(a->entry.start_time, 5);
+                break;
+        case RECORD_RESULT:
+                put(b, "P:%s", proto_status_name(a->entry.status));
+                break;
+        case RECORD_TYPE_COUNT:
+                ck_abort();
+        }
+}
+
+static void trace_action(Bench *b, const PlanAction *a) {
+        ck_assert_msg(!b->gone, "an action after EXIT");
+        switch (a->type) {
+        case PLAN_ACTION_PERSIST:
+                trace_persist(b, a);
+                break;
+        case PLAN_ACTION_TELL:
+                trace_tell(b, a);
+                break;
+        case PLAN_ACTION_TAKE_SLOT:
+                put(b, "slot");
+                break;
+        case PLAN_ACTION_FORK:
+                put(b, "fork%u.%u%s", a->step, a->attempt, a->phase == WIRE_PHASE_RERUN ? "r" : "");
+                break;
+        case PLAN_ACTION_RELEASE:
+                put(b, "release");
+                break;
+        case PLAN_ACTION_KILL:
+                put(b, a->signal == SIGTERM ? "TERM" : a->signal == SIGKILL ? "KILL" : "what");
+                break;
+        case PLAN_ACTION_LOG:
+                ck_assert(a->text[0] != '\0' && utf8_valid(a->text, strlen(a->text)));
+                b->warnings += a->level <= 4;
+                break;
+        case PLAN_ACTION_BURY:
+                put(b, "bury:%s", proto_status_name(a->message.status));
+                break;
+        case PLAN_ACTION_FORGET:
+                put(b, "forget");
+                break;
+        case PLAN_ACTION_EXIT:
+                put(b, "exit");
+                b->gone = true;
+                break;
+        }
+}
+
+static void feed(Bench *b, PlanEvent event) {
+        PlanActions actions = {};
+
+        event.now = b->now;
+        ck_assert_int_eq(plan_step(b->plan, &event, &actions), 0);
+        for (size_t i = 0; i < actions.n; i++) {
+                const PlanAction *a = &actions.item[i];
+
+                if (a->type == PLAN_ACTION_PERSIST && (b->fail_all || (b->failing_persist > 0 && --b->failing_persist == 0))) {
+                        put(b, "(");
+                        trace_persist(b, a);
+                        put(b, "fails)");
+                        plan_actions_done(&actions);
+                        feed(b, (PlanEvent) { .type = PLAN_EVENT_PERSIST_FAILED, .text = "No space", .text_len = 8 });
+                        return;
+                }
+                trace_action(b, a);
+        }
+        plan_actions_done(&actions);
+}
+
+/* Let time pass; every deadline on the way is served. */
+static void pass(Bench *b, uint64_t usec) {
+        uint64_t until = b->now + usec;
+
+        for (int i = 0; plan_deadline(b->plan) <= until; i++) {
+                ck_assert_int_lt(i, 10000);
+                b->now = MAX_OF(b->now, plan_deadline(b->plan));
+                feed(b, (PlanEvent) { .type = PLAN_EVENT_TIMER });
+        }
+        b->now = until;
+}
+
+/* [c|a|d]open[P|S|B|F|X]: how the life begins and what the record says. */
+static bool script_open(Bench *b, const char *word) {
+        RecordState record CLEANUP_RECORD_STATE = { .key = b->config.key, .claim = "OldClaim" };
+        PlanEvent event = { .type = PLAN_EVENT_OPEN, .record = &record };
+        const char *at = word;
+
+        event.open = *at == 'c' ? PLAN_OPEN_CANCEL : *at == 'a' ? PLAN_OPEN_ACK : *at == 'd' ? PLAN_OPEN_DROP : PLAN_OPEN_RUN;
+        at += event.open != PLAN_OPEN_RUN;
+        if (strncmp(at, "open", 4) != 0 || strlen(at) > 5)
+                return false;
+        at += 4;
+        if (*at == 'P')
+                record.phase = RECORD_IS_PREPARED;
+        if (*at == 'S' || *at == 'B' || *at == 'X') {
+                record.phase = RECORD_IS_STARTED;
+                record.started = (RecordEntry) { .type = RECORD_STARTED, .attempt = 1, .pid = 7 };
+                record.started.restarts = *at == 'X' ? 2 : 0;
+                (void) strcpy(record.started.boot_id, *at == 'B' ? "boot-0" : "boot-1");
+        }
+        if (*at == 'F') {
+                record.phase = RECORD_HAS_RESULT;
+                record.result.status = PROTO_STATUS_FAILED;
+                ck_assert_int_eq(proto_details_set(&record.result.details, "reason", "old"), 0);
+        }
+        feed(b, event);
+        return true;
+}
+
+static bool script_setting(Bench *b, const char *word) {
+        if (strcmp(word, "2steps") == 0)
+                b->config.n_steps = 2;
+        else if (strcmp(word, "3steps") == 0)
+                b->config.n_steps = 3;
+        else if (strcmp(word, "ignore") == 0)
+                b->steps[0].ignore_failure = true;
+        else if (strcmp(word, "ignore-all") == 0)
+                b->steps[0].ignore_failure = b->steps[1].ignore_failure = b->steps[2].ignore_failure = true;
+        else if (strcmp(word, "rerun") == 0)
+                b->steps[0].on_interrupt = b->steps[1].on_interrupt = PLAN_INTERRUPT_RERUN;
+        else if (strcmp(word, "nograce") == 0)
+                b->steps[0].kill_grace_usec = 0;
+        else if (strcmp(word, "notimeout") == 0)
+                b->steps[0].timeout_usec = 0;
+        else if (strncmp(word, "stderr<=", 8) == 0)
+                b->steps[0].allow_stderr = atoi(word + 8);
+        else
+                return false;
+        return true;
+}
+
+static void script_event(Bench *b, const char *word) {
+        static const struct {
+                const char *word;
+                PlanEventType type;
+        } plain[] = {
+                { "go", PLAN_EVENT_GO },         { "slot", PLAN_EVENT_SLOT_TAKEN },  { "empty", PLAN_EVENT_TREE_EMPTY },
+                { "cancel", PLAN_EVENT_CANCEL }, { "stop", PLAN_EVENT_STOP },        { "attach", PLAN_EVENT_ATTACH },
+                { "ack", PLAN_EVENT_ACK },       { "gone", PLAN_EVENT_DISCONNECTED }, { "drop", PLAN_EVENT_DROP },
+                { "tick", PLAN_EVENT_TIMER },
+        };
+        PlanEvent e = { .type = PLAN_EVENT_EXITED };
+        char *end;
+
+        for (size_t i = 0; i < ELEMENTSOF(plain); i++)
+                if (strcmp(word, plain[i].word) == 0) {
+                        feed(b, (PlanEvent) { .type = plain[i].type });
+                        return;
+                }
+        if (strcmp(word, "forked") == 0) {
+                feed(b, (PlanEvent) { .type = PLAN_EVENT_FORKED, .pid = 42, .start_time = 5 });
+        } else if (strcmp(word, "startfail") == 0) {
+                feed(b, (PlanEvent) { .type = PLAN_EVENT_START_FAILED, .text = "no such file", .text_len = 12 });
+        } else if (strncmp(word, "say:", 4) == 0) {
+                feed(b, (PlanEvent) { .type = PLAN_EVENT_PROGRESS, .text = word + 4, .text_len = strlen(word + 4) });
+        } else if (strncmp(word, "exit", 4) == 0 || strncmp(word, "sig", 3) == 0) {
+                e.signalled = word[0] == 's';
+                e.code = (int) strtol(word + (e.signalled ? 3 : 4), &end, 10);
+                e.tree_empty = *end == '.';
+                e.stdout_tail = "out";
+                e.stdout_len = 3;
+                e.stderr_tail = "err";
+                e.stderr_len = 3;
+                e.stderr_lines = 2;
+                feed(b, e);
+        } else if (word[0] == '+') {
+                pass(b, strtoull(word + 1, NULL, 10) * USEC_PER_MSEC);
+        } else if (word[0] == '!') {
+                b->failing_persist = 1;
+        } else
+                ck_abort_msg("what is \"%s\"?", word);
+}
+
+static void run_script(Bench *b, const char *script) {
+        char *copy CLEANUP_FREE = strdup(script), *save = NULL;
+
+        for (char *word = strtok_r(copy, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
+                if (!b->plan && script_setting(b, word))
+                        continue;
+                if (!b->plan)
+                        ck_assert_int_eq(plan_new(&b->config, &b->plan), 0);
+                if (!script_open(b, word))
+                        script_event(b, word);
+        }
+}
+
+static const char *detail(const Bench *b, const char *key) {
+        const char *v = proto_details_get(&b->last_tell.message.details, key);
+
+        return v ? v : "";
+}
+
+/* ---- every order of events ---- */
+
+#define TO_GO "P:prepared T:plan-run slot"
+#define TO_FORK TO_GO " fork0.1"
+#define TO_RUN TO_FORK " P:started0.1 release"
+
+static const struct {
+        const char *script, *trace;
+} orders[] = {
+        /* the plain way */
+        { "open", "P:prepared T:plan-run" },
+        { "open go slot forked", TO_RUN },
+        { "open go slot forked exit0. empty ack", TO_RUN " P:SUCCEEDED T:SUCCEEDED bury:SUCCEEDED exit" },
+        { "open go go slot slot forked forked exit0. exit0. empty empty ack ack", TO_RUN " P:SUCCEEDED T:SUCCEEDED bury:SUCCEEDED exit" },
+        { "2steps open go slot forked exit0. empty forked exit0. empty",
+          TO_RUN " fork1.1 T:progress P:started1.1 release P:SUCCEEDED T:SUCCEEDED" },
+
+        /* ends of a handler */
+        { "open go slot forked exit3. empty", TO_RUN " P:FAILED T:FAILED" },
+        { "open go slot forked exit65. empty", TO_RUN " P:REJECTED T:REJECTED" },
+        { "open go slot forked sig9. empty", TO_RUN " P:FAILED T:FAILED" },
+        { "2steps open go slot forked exit3. empty", TO_RUN " P:FAILED T:FAILED" },
+        { "2steps ignore open go slot forked exit3. empty forked exit0. empty",
+          TO_RUN " fork1.1 T:progress P:started1.1 release P:SUCCEEDED T:SUCCEEDED" },
+        { "2steps ignore open go slot forked sig11. empty forked", TO_RUN " fork1.1 T:progress P:started1.1 release" },
+        { "2steps ignore open go slot forked exit65. empty", TO_RUN " P:REJECTED T:REJECTED" },
+        { "ignore open go slot forked exit3. empty", TO_RUN " P:SUCCEEDED T:SUCCEEDED" },
+        { "stderr<=2 open go slot forked exit0. empty", TO_RUN " P:SUCCEEDED T:SUCCEEDED" },
+        { "stderr<=1 open go slot forked exit0. empty", TO_RUN " P:FAILED T:FAILED" },
+        { "stderr<=0 open go slot forked exit65. empty", TO_RUN " P:REJECTED T:REJECTED" },
+        { "stderr<=5 open go slot forked exit1. empty", TO_RUN " P:FAILED T:FAILED" },
+        { "open go slot forked empty", TO_RUN " P:FAILED T:FAILED" }, /* nobody saw how: no success */
+        { "open go slot startfail", TO_FORK " P:FAILED T:FAILED" },
+        { "open go slot forked startfail", TO_RUN " P:FAILED T:FAILED" },
+        { "2steps ignore open go slot startfail", TO_FORK " fork1.1 T:progress" },
+
+        /* what it leaves behind is stopped before the verdict, and before the next step */
+        { "open go slot forked exit0 empty", TO_RUN " TERM P:SUCCEEDED T:SUCCEEDED" },
+        { "open go slot forked exit0 +9999", TO_RUN " TERM" },
+        { "open go slot forked exit0 +10000", TO_RUN " TERM KILL" },
+        { "open go slot forked exit0 +12500 empty", TO_RUN " TERM KILL KILL KILL P:SUCCEEDED T:SUCCEEDED" },
+        { "nograce open go slot forked exit0 +1000 empty", TO_RUN " KILL KILL P:SUCCEEDED T:SUCCEEDED" },
+        { "open go slot forked exit0. +1999", TO_RUN },
+        { "open go slot forked exit0. +2000", TO_RUN " TERM" },
+
+        /* timeout */
+        { "open go slot forked +59999", TO_RUN },
+        { "open go slot forked +60000", TO_RUN " TERM" },
+        { "open go slot forked +60000 sig15. empty", TO_RUN " TERM P:FAILED T:FAILED" },
+        { "open go slot forked +60000 exit0. empty", TO_RUN " TERM P:FAILED T:FAILED" },
+        { "open go slot forked +71500 sig9. empty", TO_RUN " TERM KILL KILL P:FAILED T:FAILED" },
+        { "notimeout open go slot forked +999999999", TO_RUN },
+        { "2steps ignore open go slot forked +60000 sig15. empty", TO_RUN " TERM fork1.1 T:progress" },
+
+        /* cancel in every state */
+        { "open cancel", "P:prepared T:plan-run P:CANCELED T:CANCELED" },
+        { "open go cancel slot", TO_GO " P:CANCELED T:CANCELED" },
+        { "open go slot cancel forked exit0. empty", TO_FORK " KILL P:CANCELED T:CANCELED" },
+        { "open go slot forked cancel", TO_RUN " TERM" },
+        { "open go slot forked cancel cancel +10000 sig9. empty ack", TO_RUN " TERM KILL P:CANCELED T:CANCELED bury:CANCELED exit" },
+        { "open go slot forked cancel exit0. empty", TO_RUN " TERM P:CANCELED T:CANCELED" },
+        { "2steps open go slot forked exit0 cancel empty", TO_RUN " TERM P:CANCELED T:CANCELED" },
+        { "2steps ignore open go slot forked cancel exit3. empty", TO_RUN " TERM P:CANCELED T:CANCELED" },
+        { "open go slot forked +60000 cancel sig15. empty", TO_RUN " TERM P:CANCELED T:CANCELED" },
+        { "open go slot forked exit3. empty cancel ack", TO_RUN " P:FAILED T:FAILED T:FAILED bury:FAILED exit" },
+        { "open go slot forked stop cancel", TO_RUN " P:FAILED T:FAILED TERM T:FAILED" },
+        { "rerun open go slot forked stop cancel empty", TO_RUN " TERM P:CANCELED T:CANCELED exit" },
+
+        /* ack before a result: over in the cloud, no answer wanted */
+        { "open ack", "P:prepared T:plan-run bury:CANCELED exit" },
+        { "open go ack", TO_GO " bury:CANCELED exit" },
+        { "open go slot ack", TO_FORK " KILL bury:CANCELED exit" },
+        { "open go slot forked ack sig15. empty", TO_RUN " TERM bury:CANCELED exit" },
+        { "open go slot forked stop ack sig15. empty", TO_RUN " P:FAILED T:FAILED TERM bury:FAILED exit" },
+
+        /* drop only before any start */
+        { "open drop", "P:prepared T:plan-run forget exit" },
+        { "open go drop", TO_GO " forget exit" },
+        { "open go slot drop", TO_FORK " KILL forget exit" },
+        { "open go slot forked drop", TO_RUN },
+        { "open go slot forked exit0. empty drop ack", TO_RUN " P:SUCCEEDED T:SUCCEEDED bury:SUCCEEDED exit" },
+        { "2steps open go slot forked exit0. empty drop", TO_RUN " fork1.1 T:progress" },
+
+        /* the agent's connection */
+        { "open gone", "P:prepared T:plan-run exit" },
+        { "open go gone slot", TO_FORK },
+        { "open go slot gone forked exit0. empty", TO_RUN " P:SUCCEEDED T:SUCCEEDED exit" },
+        { "open go slot forked gone exit0. empty", TO_RUN " P:SUCCEEDED T:SUCCEEDED exit" },
+        { "open go slot forked exit0. gone attach empty ack", TO_RUN " T:attached-started P:SUCCEEDED T:SUCCEEDED bury:SUCCEEDED exit" },
+        { "open go slot forked exit0. empty gone", TO_RUN " P:SUCCEEDED T:SUCCEEDED exit" },
+        { "open go slot forked exit0. empty +4999", TO_RUN " P:SUCCEEDED T:SUCCEEDED" },
+        { "open go slot forked exit0. empty +5000", TO_RUN " P:SUCCEEDED T:SUCCEEDED exit" },
+        { "open go slot forked exit0. empty +4000 attach +4999", TO_RUN " P:SUCCEEDED T:SUCCEEDED T:SUCCEEDED" },
+        { "open attach go", "P:prepared T:plan-run T:plan-run slot" },
+        { "open go attach", TO_GO " T:attached-prepared" },
+        { "open go slot attach", TO_FORK " T:attached-prepared" },
+        { "open go slot forked attach", TO_RUN " T:attached-started" },
+        { "open go slot forked say:40 attach", TO_RUN " T:progress T:attached-started T:progress" },
+        { "open go slot forked cancel attach", TO_RUN " TERM T:attached-started" },
+        { "open go slot forked stop attach", TO_RUN " P:FAILED T:FAILED TERM T:FAILED" },
+
+        /* progress: at most one each 100 ms, the newest at last */
+        { "open go slot forked say:1 say:2 say:3 +99", TO_RUN " T:progress" },
+        { "open go slot forked say:1 say:2 say:3 +100 +1000", TO_RUN " T:progress T:progress" },
+        { "open go slot forked say:1 say:1 say:1 +1000", TO_RUN " T:progress" },
+        { "open go slot forked gone say:1 +1000 attach", TO_RUN " T:attached-started T:progress" },
+        { "open go slot forked say:1 say:2 exit0. empty +1000", TO_RUN " T:progress P:SUCCEEDED T:SUCCEEDED" },
+        { "open go slot forked exit0. empty say:9 +1000", TO_RUN " P:SUCCEEDED T:SUCCEEDED" },
+        { "open go slot forked cancel say:9 +1000", TO_RUN " TERM" },
+
+        /* the runner is told to stop */
+        { "open stop", "P:prepared T:plan-run exit" },
+        { "open go stop", TO_GO " exit" },
+        { "open go slot stop", TO_FORK " KILL exit" },
+        { "open go slot forked stop +10000 sig9. empty", TO_RUN " P:FAILED T:FAILED TERM KILL exit" },
+        { "rerun open go slot forked stop sig15. empty", TO_RUN " TERM exit" },
+        { "open go slot forked +60000 stop sig15. empty", TO_RUN " TERM P:FAILED T:FAILED exit" },
+        { "open go slot forked cancel stop sig15. empty", TO_RUN " TERM P:CANCELED T:CANCELED exit" },
+        { "open go slot forked exit0 stop empty", TO_RUN " TERM P:SUCCEEDED T:SUCCEEDED exit" },
+        { "2steps open go slot forked exit0 stop empty", TO_RUN " TERM P:FAILED T:FAILED exit" },
+        { "2steps rerun open go slot forked exit0 stop empty", TO_RUN " TERM exit" },
+        { "open go slot forked exit0. empty stop", TO_RUN " P:SUCCEEDED T:SUCCEEDED exit" },
+        { "open go slot forked stop startfail", TO_RUN " P:FAILED T:FAILED TERM exit" },
+
+        /* the record cannot be written */
+        { "! open", "( P:prepared fails) T:unable exit" },
+        { "open go slot ! forked", TO_FORK " ( P:started0.1 fails) KILL T:unable exit" },
+        { "open go slot forked ! exit0. empty gone attach ack",
+          TO_RUN " ( P:SUCCEEDED fails) T:SUCCEEDED T:SUCCEEDED bury:SUCCEEDED exit" },
+        { "open go slot forked ! exit0. empty +999999 tick", TO_RUN " ( P:SUCCEEDED fails) T:SUCCEEDED" },
+        { "open go slot forked gone ! exit0. empty attach ack",
+          TO_RUN " ( P:SUCCEEDED fails) T:SUCCEEDED T:SUCCEEDED bury:SUCCEEDED exit" },
+        { "2steps open go slot forked exit0. empty ! forked ack",
+          TO_RUN " fork1.1 T:progress ( P:started1.1 fails) KILL P:FAILED T:FAILED bury:FAILED exit" },
+        { "open go slot forked ! stop sig15. empty", TO_RUN " ( P:FAILED fails) T:FAILED TERM exit" },
+        { "! open stop ack cancel attach", "( P:prepared fails) T:unable exit" },
+        { "open ! cancel ack", "P:prepared T:plan-run ( P:CANCELED fails) T:CANCELED bury:CANCELED exit" },
+        { "open go ! cancel ack", TO_GO " ( P:CANCELED fails) T:CANCELED bury:CANCELED exit" },
+        { "open go slot ! cancel ack", TO_FORK " KILL ( P:CANCELED fails) T:CANCELED bury:CANCELED exit" },
+        { "open go slot forked cancel ! sig15. empty ack", TO_RUN " TERM ( P:CANCELED fails) T:CANCELED bury:CANCELED exit" },
+        { "! openS ack", "( P:FAILED fails) T:FAILED bury:FAILED exit" },
+        { "rerun openS go slot ! forked", "T:plan-rerun slot fork0.2r ( P:started0.2/1 fails) KILL T:unable exit" },
+
+        /* what a record says when a life begins */
+        { "openP", "T:plan-run" },
+        { "openP go slot forked", "T:plan-run slot fork0.1 P:started0.1 release" },
+        { "openP drop", "T:plan-run forget exit" },
+        { "openS ack", "P:FAILED T:FAILED bury:FAILED exit" },
+        { "openB ack", "P:FAILED T:FAILED bury:FAILED exit" },
+        { "rerun openS go slot forked exit0. empty", "T:plan-rerun slot fork0.2r P:started0.2/1 release P:SUCCEEDED T:SUCCEEDED" },
+        { "rerun 2steps openB go slot forked exit0. empty forked",
+          "T:plan-rerun slot fork0.2r P:started0.2/1 release fork1.1 T:progress P:started1.1/1 release" },
+        { "rerun openX", "P:FAILED T:FAILED" },
+        { "rerun openS cancel", "T:plan-rerun P:CANCELED T:CANCELED" },
+        { "rerun openS drop", "T:plan-rerun" },
+        { "rerun openS go drop", "T:plan-rerun slot" },
+        { "rerun openS gone", "T:plan-rerun exit" },
+        { "rerun openS go attach", "T:plan-rerun slot T:attached-started" },
+        { "openF ack", "T:FAILED bury:FAILED exit" },
+        { "openF gone", "T:FAILED exit" },
+        { "openF cancel", "T:FAILED T:FAILED" },
+        { "copen", "T:noRecord exit" },
+        { "copenP ack", "P:CANCELED T:CANCELED bury:CANCELED exit" },
+        { "copenS ack", "P:CANCELED T:CANCELED bury:CANCELED exit" },
+        { "copenF ack", "T:FAILED bury:FAILED exit" },
+        { "aopen", "exit" },
+        { "aopenP", "bury:CANCELED exit" },
+        { "aopenS", "bury:CANCELED exit" },
+        { "aopenF", "bury:FAILED exit" },
+        { "dopen", "exit" },
+        { "dopenP", "forget exit" },
+        { "dopenS", "exit" },
+        { "dopenF", "exit" },
+};
+
+START_TEST(order) {
+        Bench b CLEANUP_BENCH;
+
+        bench_init(&b);
+        run_script(&b, orders[_i].script);
+        ck_assert_msg(strcmp(b.trace.data ? b.trace.data : "", orders[_i].trace) == 0, "%s:\n  did  %s\n  want %s",
+                      orders[_i].script, b.trace.data, orders[_i].trace);
+        ck_assert_int_eq(b.gone, strcmp(plan_state_name(b.plan), "gone") == 0);
+        if (b.gone)
+                ck_assert_uint_eq(plan_deadline(b.plan), USEC_NEVER);
+}
+END_TEST
+
+/* ---- exit codes and signals ---- */
+
+START_TEST(exit_code) {
+        Bench b CLEANUP_BENCH;
+        char script[64], text[64];
+        const char *status = _i == 0 ? "SUCCEEDED" : _i == 65 ? "REJECTED" : "FAILED";
+
+        bench_init(&b);
+        (void) snprintf(script, sizeof script, "open go slot forked exit%d. empty", _i);
+        run_script(&b, script);
+        ck_assert_str_eq(proto_status_name(b.last_tell.message.status), status);
+        (void) snprintf(text, sizeof text, "%d", _i);
+        ck_assert_str_eq(detail(&b, "exitCode"), _i == 0 ? "" : text);
+        ck_assert_str_eq(detail(&b, "signal"), "");
+        (void) snprintf(text, sizeof text, "exited with status %d", _i);
+        ck_assert_str_eq(detail(&b, "reason"), _i == 0 ? "" : text);
+        ck_assert_str_eq(detail(&b, "stderr"), _i == 0 ? "" : "err");
+        ck_assert_str_eq(detail(&b, "stdout"), _i == 0 ? "" : "out");
+        ck_assert_str_eq(detail(&b, "step"), "1/1 Get");
+        ck_assert_str_eq(detail(&b, "claim"), "NewClaim");
+}
+END_TEST
+
+START_TEST(signal_number) {
+        Bench b CLEANUP_BENCH;
+        char script[64], reason[64], buf[PLAN_SIGNAL_NAME_MAX];
+        const char *name = plan_signal_name(_i, buf);
+
+        bench_init(&b);
+        (void) snprintf(script, sizeof script, "open go slot forked sig%d. empty", _i);
+        run_script(&b, script);
+        ck_assert_int_eq(b.last_tell.message.status, PROTO_STATUS_FAILED);
+        (void) snprintf(reason, sizeof reason, "killed by %s", name);
+        ck_assert_str_eq(detail(&b, "reason"), reason);
+        ck_assert_str_eq(detail(&b, "signal"), name);
+        ck_assert_str_eq(detail(&b, "exitCode"), "");
+}
+END_TEST
+
+START_TEST(signal_names) {
+        char buf[PLAN_SIGNAL_NAME_MAX], want[32];
+
+        for (int n = 1; n < 32; n++) {
+                const char *abbreviation = sigabbrev_np(n);
+
+                (void) snprintf(want, sizeof want, "SIG%s", n == SIGIO ? "IO" : abbreviation);
+                ck_assert_str_eq(plan_signal_name(n, buf), want);
+        }
+        ck_assert_str_eq(plan_signal_name(SIGRTMIN, buf), "SIGRTMIN");
+        ck_assert_str_eq(plan_signal_name(SIGRTMIN + 3, buf), "SIGRTMIN+3");
+        ck_assert_str_eq(plan_signal_name(SIGRTMAX, buf), "SIGRTMIN+30");
+        ck_assert_str_eq(plan_signal_name(32, buf), "signal 32");
+        ck_assert_str_eq(plan_signal_name(0, buf), "signal 0");
+        ck_assert_str_eq(plan_signal_name(65, buf), "signal 65");
+}
+END_TEST
+
+/* ---- what is said ---- */
+
+static const struct {
+        const char *script, *key, *value;
+} said[] = {
+        { "2steps open go slot forked exit3. empty", "reason", "step 1/2 Get: exited with status 3" },
+        { "2steps open go slot forked exit0. empty forked sig9. empty", "reason", "step 2/2 Install: killed by SIGKILL" },
+        { "2steps open go slot forked exit0. empty forked exit0. empty", "step", "2/2 Install" },
+        { "2steps open go slot forked exit0. empty forked exit0. empty", "reason", "" },
+        { "open go slot forked +60000 sig15. empty", "reason", "timed out after 60 s" },
+        { "open go slot forked +60000 sig15. empty", "signal", "" },
+        { "open go slot forked +60000 sig15. empty", "stderr", "err" },
+        { "open go slot startfail", "reason", "could not be started: no such file" },
+        { "open go slot startfail", "exitCode", "" },
+        { "stderr<=1 open go slot forked exit0. empty", "reason", "wrote 2 lines to stderr, 1 are allowed" },
+        { "stderr<=1 open go slot forked exit7. empty", "reason", "exited with status 7" },
+        { "open go slot forked exit75. empty", "reason", "exited with status 75" },
+        { "open go slot forked exit194. empty", "reason", "exited with status 194" },
+        { "openS", "reason", "interrupted: Get was cut off when its runner was killed" },
+        { "openB", "reason", "interrupted: Get was cut off when the device went down" },
+        { "2steps openB", "reason", "interrupted: step 1/2 Get was cut off when the device went down" },
+        { "rerun openX", "reason", "interrupted: Get was cut off when its runner was killed; given up after 2 restarts" },
+        { "openS", "claim", "OldClaim" },
+        { "openF", "reason", "old" },
+        { "open go slot forked stop", "reason", "interrupted: the runner was stopped during Get" },
+        { "2steps open go slot forked exit0 stop", "reason", "interrupted: the runner was stopped before step 2/2 Install" },
+        { "2steps open go slot forked exit0. empty ! forked", "reason", "step 2/2 Install: could not be started: No space" },
+        { "openP", "claim", "OldClaim" },
+        { "open", "step", "1/1 Get" },
+        { "open", "claim", "NewClaim" },
+        { "3steps open", "step", "1/3 Get" },
+        { "open go slot forked say:40", "progress", "40" },
+        { "open go slot forked say:40%", "progress", "40" },
+        { "open go slot forked say:007", "progress", "7" },
+        { "open go slot forked say:100", "progress", "100" },
+        { "open go slot forked say:101", "progress", "" },
+        { "open go slot forked say:101", "step", "1/1 Get: 101" },
+        { "open go slot forked say:%", "step", "1/1 Get: %" },
+        { "open go slot forked say:loading", "step", "1/1 Get: loading" },
+        { "open go slot forked say:loading\r\n", "step", "1/1 Get: loading" },
+        { "open go slot forked say:loading exit0. empty", "step", "1/1 Get: loading" },
+        { "open go slot forked say:a=1", "a", "1" },
+        { "open go slot forked say:a=1=2", "a", "1=2" },
+        { "open go slot forked say:a:b=1", "a:b", "1" },
+        { "open go slot forked say:a=1 say:a= exit0. empty", "a", "" },
+        { "open go slot forked say:a=1 say:b=2 say:c=3 say:d=4 say:c=5 exit0. empty", "c", "5" },
+        { "open go slot forked say:a=1 say:b=2 say:c=3 say:d=4 say:c=5 exit0. empty", "d", "" },
+        { "2steps open go slot forked say:a=1 exit0. empty", "a", "1" },
+        { "2steps open go slot forked say:50 exit0. +100 empty", "progress", "" },
+        { "open go slot forked say:claim=evil", "claim", "NewClaim" },
+        { "open go slot forked say:claim=evil", "step", "1/1 Get: claim=evil" },
+        { "open go slot forked say:reason=x exit3. empty", "reason", "exited with status 3" },
+        { "open go slot forked say:exitCode=0 exit3. empty", "exitCode", "3" },
+        { "open go slot forked say:b\xC3\xA4r=1", "step", "1/1 Get: b\xC3\xA4r=1" },
+        { "open go slot forked say:\xFF\x01", "step", "1/1 Get: \xEF\xBF\xBD\xEF\xBF\xBD" },
+};
+
+START_TEST(what_is_said) {
+        Bench b CLEANUP_BENCH;
+
+        bench_init(&b);
+        run_script(&b, said[_i].script);
+        ck_assert_msg(strcmp(detail(&b, said[_i].key), said[_i].value) == 0, "%s: %s is \"%s\", not \"%s\"", said[_i].script,
+                      said[_i].key, detail(&b, said[_i].key), said[_i].value);
+}
+END_TEST
+
+START_TEST(reported_output) {
+        static const struct {
+                PlanReportOutput report;
+                bool asked; /* report_stdout */
+                int code;
+                const char *out, *err;
+        } cases[] = {
+                { PLAN_REPORT_ON_FAILURE, false, 0, "", "" },   { PLAN_REPORT_ON_FAILURE, true, 0, "out", "" },
+                { PLAN_REPORT_ON_FAILURE, false, 1, "out", "err" }, { PLAN_REPORT_ON_FAILURE, false, 65, "out", "err" },
+                { PLAN_REPORT_ALWAYS, true, 0, "out", "err" },  { PLAN_REPORT_ALWAYS, true, 1, "out", "err" },
+                { PLAN_REPORT_NEVER, false, 0, "", "" },        { PLAN_REPORT_NEVER, true, 1, "", "" },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                Bench b CLEANUP_BENCH;
+                char script[64];
+
+                bench_init(&b);
+                b.config.report_output = cases[i].report;
+                b.steps[0].report_stdout = cases[i].asked;
+                (void) snprintf(script, sizeof script, "open go slot forked exit%d. empty", cases[i].code);
+                run_script(&b, script);
+                ck_assert_str_eq(detail(&b, "stdout"), cases[i].out);
+                ck_assert_str_eq(detail(&b, "stderr"), cases[i].err);
+        }
+}
+END_TEST
+
+/* The tails of TREE_EMPTY are newer; a huge and hostile one is cut to what the service takes. */
+START_TEST(tails) {
+        Bench b CLEANUP_BENCH;
+        char flood[8192];
+
+        (void) memset(flood, '\xE2', sizeof flood);
+        (void) memcpy(flood + sizeof flood - 4, "last", 4);
+        bench_init(&b);
+        run_script(&b, "open go slot forked exit1.");
+        feed(&b, (PlanEvent) { .type = PLAN_EVENT_TREE_EMPTY, .stdout_tail = flood, .stdout_len = sizeof flood,
+                               .stderr_tail = "a\nb\0c", .stderr_len = 5 });
+        ck_assert_int_eq(b.last_tell.message.type, WIRE_RESULT);
+        ck_assert_int_eq(proto_details_check(&b.last_tell.message.details, NULL), 0);
+        ck_assert_str_eq(detail(&b, "stdout") + strlen(detail(&b, "stdout")) - 4, "last");
+        ck_assert_uint_eq(utf8_utf16_units(detail(&b, "stdout"), strlen(detail(&b, "stdout"))), LIMIT_DETAILS_VALUE);
+        ck_assert_str_eq(detail(&b, "stderr"), "a | b\xEF\xBF\xBD" "c");
+}
+END_TEST
+
+START_TEST(everything_at_once_fits) {
+        Bench b CLEANUP_BENCH;
+
+        bench_init(&b);
+        run_script(&b, "open go slot forked say:50 say:text say:k1=1 say:k2=2 say:k3=3 exit9. empty");
+        ck_assert_uint_eq(b.last_tell.message.details.n, LIMIT_DETAILS_PAIRS);
+}
+END_TEST
+
+START_TEST(plan_says_how_long) {
+        static const struct {
+                const char *script;
+                uint64_t seconds;
+        } cases[] = { { "open", 70 }, { "3steps open", 210 }, { "2steps notimeout open", 0 }, { "rerun 2steps openS", 140 } };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                Bench b CLEANUP_BENCH;
+
+                bench_init(&b);
+                run_script(&b, cases[i].script);
+                ck_assert_int_eq(b.last_tell.message.type, WIRE_PLAN);
+                ck_assert_uint_eq(b.last_tell.message.max_seconds, cases[i].seconds);
+                ck_assert_uint_eq(b.last_tell.message.steps, b.config.n_steps);
+        }
+}
+END_TEST
+
+START_TEST(hostile_names_do_no_harm) {
+        Bench b CLEANUP_BENCH;
+        char name[4000];
+
+        for (size_t i = 0; i + 2 < sizeof name; i += 2)
+                (void) memcpy(name + i, "\xC3\xA4", 2);
+        (void) memcpy(name, "a\nb\x7F\xC2\x85", 6);
+        name[sizeof name - 2] = '\0';
+        bench_init(&b);
+        b.steps[0].name = name;
+        b.steps[1].name = NULL;
+        run_script(&b, "2steps open go slot forked exit1. empty");
+        ck_assert_int_eq(b.last_tell.message.type, WIRE_RESULT); /* and its encoding was checked by trace_tell() */
+        ck_assert_ptr_null(strpbrk(detail(&b, "step"), "\n\x7F"));
+        bench_done(&b);
+        bench_init(&b);
+        b.steps[1].name = NULL;
+        run_script(&b, "2steps open go slot forked exit0. empty forked exit1. empty");
+        ck_assert_str_eq(detail(&b, "step"), "2/2");
+        ck_assert_str_eq(detail(&b, "reason"), "step 2/2: exited with status 1");
+}
+END_TEST
+
+START_TEST(started_is_told) {
+        Bench b CLEANUP_BENCH;
+
+        bench_init(&b);
+        run_script(&b, "open go slot");
+        ck_assert(!plan_started(b.plan));
+        run_script(&b, "forked");
+        ck_assert(plan_started(b.plan));
+        bench_done(&b);
+        bench_init(&b);
+        run_script(&b, "open go slot ! forked");
+        ck_assert(!plan_started(b.plan));
+}
+END_TEST
+
+START_TEST(bad_configurations) {
+        Bench b CLEANUP_BENCH;
+
+        bench_init(&b);
+        b.config.n_steps = 0;
+        ck_assert_int_eq(plan_new(&b.config, &b.plan), -EINVAL);
+        b.config.n_steps = WIRE_STEPS_MAX + 1;
+        ck_assert_int_eq(plan_new(&b.config, &b.plan), -EINVAL);
+        b.config.n_steps = 1;
+        b.config.claim[0] = '-';
+        ck_assert_int_eq(plan_new(&b.config, &b.plan), -EINVAL);
+        ck_assert_ptr_null(plan_free(NULL));
+}
+END_TEST
+
+/* ---- any order of events ---- */
+
+static uint64_t next_random(uint64_t *state) {
+        uint64_t z = *state += UINT64_C(0x9E3779B97F4A7C15);
+
+        z = (z ^ z >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
+        z = (z ^ z >> 27) * UINT64_C(0x94D049BB133111EB);
+        return z ^ z >> 31;
+}
+
+typedef struct Truth {
+        uint64_t random;
+        Bench *b;
+        bool started_durable[4][8]; /* [step][attempt] */
+        bool released[4][8];
+        uint32_t step, attempt;
+        bool child, gate, tree; /* a handler lives; waits at the gate; something of the run lives */
+        bool passed[4];         /* the step's process exited 0, or its failure may be ignored */
+        bool result_told;
+        ProtoStatus told;
+        bool unable_told;
+        int releases;
+} Truth;
+
+/* What must hold of every single action. */
+static void check_action(Truth *t, const PlanAction *a) {
+        switch (a->type) {
+        case PLAN_ACTION_PERSIST:
+                if (a->entry.type == RECORD_STARTED) {
+                        ck_assert_msg(!t->started_durable[a->entry.step][a->entry.attempt], "an attempt recorded twice");
+                        t->started_durable[a->entry.step][a->entry.attempt] = true;
+                }
+                break;
+        case PLAN_ACTION_FORK:
+                ck_assert_msg(!t->tree, "a step is forked while something of the former lives");
+                t->step = a->step;
+                t->attempt = a->attempt;
+                t->gate = true;
+                break;
+        case PLAN_ACTION_RELEASE:
+                ck_assert_msg(t->gate, "nobody at the gate");
+                ck_assert_msg(t->started_durable[t->step][t->attempt], "exec before the record is durable");
+                ck_assert_msg(!t->released[t->step][t->attempt], "an attempt started twice");
+                t->released[t->step][t->attempt] = true;
+                t->releases++;
+                t->gate = false;
+                t->child = t->tree = true;
+                break;
+        case PLAN_ACTION_KILL:
+                if (a->signal == SIGKILL)
+                        t->gate = false;
+                break;
+        case PLAN_ACTION_TELL:
+                if (a->message.type == WIRE_RESULT) {
+                        ck_assert_msg(!t->result_told || t->told == a->message.status, "two verdicts");
+                        t->result_told = true;
+                        t->told = a->message.status;
+                }
+                if (a->message.type == WIRE_UNABLE) {
+                        ck_assert_msg(t->releases == 0, "unable, but something ran");
+                        t->unable_told = true;
+                }
+                ck_assert_msg(a->message.type != WIRE_PROGRESS || !t->result_told, "progress after the result");
+                if (a->message.type == WIRE_RESULT && a->message.status == PROTO_STATUS_SUCCEEDED)
+                        for (size_t i = t->b->config.n_steps; i-- > 0;)
+                                ck_assert_msg(t->passed[i], "SUCCEEDED, but step %zu did not", i);
+                break;
+        case PLAN_ACTION_FORGET:
+                ck_assert_msg(t->releases == 0, "forgotten, but something ran");
+                break;
+        case PLAN_ACTION_EXIT:
+                ck_assert_msg(!t->tree, "exit with processes left");
+                break;
+        case PLAN_ACTION_TAKE_SLOT:
+        case PLAN_ACTION_LOG:
+        case PLAN_ACTION_BURY:
+                break;
+        }
+}
+
+static void feed_truth(Truth *t, PlanEvent event) {
+        PlanActions actions = {};
+
+        event.now = t->b->now;
+        ck_assert_int_eq(plan_step(t->b->plan, &event, &actions), 0);
+        for (size_t i = 0; i < actions.n; i++) {
+                const PlanAction *a = &actions.item[i];
+                bool fails = a->type == PLAN_ACTION_PERSIST && next_random(&t->random) % 12 == 0;
+
+                if (fails) {
+                        plan_actions_done(&actions);
+                        feed_truth(t, (PlanEvent) { .type = PLAN_EVENT_PERSIST_FAILED, .text = "full", .text_len = 4 });
+                        return;
+                }
+                check_action(t, a);
+                trace_action(t->b, a);
+        }
+        plan_actions_done(&actions);
+}
+
+static void exit_randomly(Truth *t, PlanEvent *e) {
+        static const int codes[] = { 0, 0, 0, 0, 1, 65, 75, 194, 255 };
+
+        e->signalled = next_random(&t->random) % 5 == 0;
+        e->code = e->signalled ? 9 : codes[next_random(&t->random) % ELEMENTSOF(codes)];
+        e->tree_empty = next_random(&t->random) % 2;
+        t->passed[t->step] = (!e->signalled && e->code == 0) ||
+                (t->b->steps[t->step].ignore_failure && (e->signalled || e->code != 65));
+        t->child = false;
+}
+
+/* An event that the world could bring about now, or one that only a confused peer would send. */
+static bool pick_event(Truth *t, PlanEvent *e) {
+        static const PlanEventType any[] = { PLAN_EVENT_GO,     PLAN_EVENT_GO,     PLAN_EVENT_GO,           PLAN_EVENT_CANCEL,
+                                             PLAN_EVENT_STOP,   PLAN_EVENT_ATTACH, PLAN_EVENT_DISCONNECTED, PLAN_EVENT_ACK,
+                                             PLAN_EVENT_DROP,   PLAN_EVENT_TIMER,  PLAN_EVENT_PROGRESS };
+        const char *state = plan_state_name(t->b->plan);
+        unsigned dice = (unsigned) (next_random(&t->random) % 100);
+
+        if (dice < 30) {
+                e->type = any[next_random(&t->random) % ELEMENTSOF(any)];
+                e->text = dice % 2 ? "50" : "a=b";
+                e->text_len = strlen(e->text);
+                return true;
+        }
+        if (dice < 40) {
+                t->b->now += next_random(&t->random) % (30 * USEC_PER_SEC);
+                e->type = PLAN_EVENT_TIMER;
+                return true;
+        }
+        if (strcmp(state, "waiting") == 0) {
+                e->type = PLAN_EVENT_SLOT_TAKEN;
+                return true;
+        }
+        if (t->gate && !t->child && strcmp(state, "forking") == 0) {
+                e->type = dice < 50 ? PLAN_EVENT_START_FAILED : PLAN_EVENT_FORKED;
+                e->pid = 42;
+                e->start_time = 5;
+                e->text = "why";
+                e->text_len = 3;
+                if (e->type == PLAN_EVENT_START_FAILED) {
+                        t->gate = false;
+                        t->passed[t->step] = t->b->steps[t->step].ignore_failure;
+                }
+                return true;
+        }
+        if (t->child) {
+                e->type = PLAN_EVENT_EXITED;
+                exit_randomly(t, e);
+                return true;
+        }
+        if (t->tree) {
+                e->type = PLAN_EVENT_TREE_EMPTY;
+                t->tree = false;
+                return true;
+        }
+        return false;
+}
+
+START_TEST(random_orders) {
+        Bench b CLEANUP_BENCH;
+        static const char *const opens[] = { "open", "open", "open", "openP", "openS", "openB", "openF", "copenP", "copenS" };
+
+        for (uint64_t seed = (uint64_t) _i * 2000; seed < (uint64_t) (_i + 1) * 2000; seed++) {
+                Truth t = { .random = seed, .b = &b };
+
+                bench_init(&b);
+                b.config.n_steps = 1 + next_random(&t.random) % 3;
+                for (size_t i = 0; i < 3; i++) {
+                        b.steps[i].ignore_failure = next_random(&t.random) % 3 == 0;
+                        b.steps[i].on_interrupt = next_random(&t.random) % 2 ? PLAN_INTERRUPT_RERUN : PLAN_INTERRUPT_FAIL;
+                }
+                /* A timeout that is ignored passes a step too. */
+                for (size_t i = 0; i < 3; i++)
+                        t.passed[i] = b.steps[i].ignore_failure;
+                run_script(&b, opens[next_random(&t.random) % ELEMENTSOF(opens)]);
+                for (int n = 0; n < 60 && !b.gone; n++) {
+                        PlanEvent e = {};
+
+                        if (pick_event(&t, &e))
+                                feed_truth(&t, e);
+                }
+                /* Whatever happened: the world comes to rest, and then the run does too. */
+                for (int n = 0; n < 20 && !b.gone; n++) {
+                        if (t.child) {
+                                PlanEvent e = { .type = PLAN_EVENT_EXITED };
+
+                                exit_randomly(&t, &e);
+                                feed_truth(&t, e);
+                        }
+                        if (t.tree) {
+                                t.tree = false;
+                                feed_truth(&t, (PlanEvent) { .type = PLAN_EVENT_TREE_EMPTY });
+                        }
+                        feed_truth(&t, (PlanEvent) { .type = PLAN_EVENT_STOP });
+                }
+                ck_assert_msg(b.gone, "seed %llu: still %s after %s", (unsigned long long) seed, plan_state_name(b.plan),
+                              b.trace.data);
+                bench_done(&b);
+        }
+        bench_init(&b);
+}
+END_TEST
+
+static TCase *cases(void) {
+        TCase *c = tcase_create("plan");
+
+        tcase_set_timeout(c, 120);
+        tcase_add_loop_test(c, order, 0, (int) ELEMENTSOF(orders));
+        tcase_add_loop_test(c, exit_code, 0, 256);
+        tcase_add_loop_test(c, signal_number, 1, 65);
+        tcase_add_test(c, signal_names);
+        tcase_add_loop_test(c, what_is_said, 0, (int) ELEMENTSOF(said));
+        tcase_add_test(c, reported_output);
+        tcase_add_test(c, tails);
+        tcase_add_test(c, everything_at_once_fits);
+        tcase_add_test(c, plan_says_how_long);
+        tcase_add_test(c, hostile_names_do_no_harm);
+        tcase_add_test(c, started_is_told);
+        tcase_add_test(c, bad_configurations);
+        tcase_add_loop_test(c, random_orders, 0, 5);
+        return c;
+}
+
+UNIT_MAIN("plan", cases())
