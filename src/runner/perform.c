@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The plan's actions, carried out in order. Nothing is decided here. */
+#include "runner/perform.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "base/message_id.h"
+
+/* ---- events ---- */
+
+static PerformQueued *event_push(Performer *p, PlanEventType type) {
+        PerformQueued *q = &p->queue[(p->first + p->n) % PERFORM_EVENTS_MAX];
+
+        if (p->n == PERFORM_EVENTS_MAX) /* an action brings about one event at the most, and few actions do */
+                abort();
+        p->n++;
+        q->event = (PlanEvent){ .type = type };
+        q->with_output = false;
+        return q;
+}
+
+void perform_event(Performer *p, PlanEventType type) {
+        (void) event_push(p, type);
+}
+
+void perform_event_text(Performer *p, PlanEventType type, const char *text, size_t len) {
+        PerformQueued *q = event_push(p, type);
+
+        len = MIN_OF(len, sizeof q->text - 1);
+        memcpy(q->text, text, len);
+        q->text[len] = '\0';
+        q->event.text = q->text;
+        q->event.text_len = len;
+}
+
+void perform_event_output(Performer *p, PlanEventType type, int status) {
+        PerformQueued *q = event_push(p, type);
+
+        q->with_output = true;
+        q->event.signalled = WIFSIGNALED(status);
+        q->event.code = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
+        q->event.tree_empty = p->tree_empty;
+}
+
+static PlanOpen open_of(WireType asked) {
+        if (asked == WIRE_CANCEL)
+                return PLAN_OPEN_CANCEL;
+        if (asked == WIRE_ACK)
+                return PLAN_OPEN_ACK;
+        return asked == WIRE_DROP ? PLAN_OPEN_DROP : PLAN_OPEN_RUN;
+}
+
+void perform_open(Performer *p, WireType asked) {
+        PerformQueued *q = event_push(p, PLAN_EVENT_OPEN);
+
+        q->event.open = open_of(asked);
+        q->event.record = &p->run->state;
+}
+
+static void add_output(Output *o, PlanEvent *event) {
+        event->stdout_tail = output_tail(o, OUTPUT_STDOUT, &event->stdout_len);
+        event->stderr_tail = output_tail(o, OUTPUT_STDERR, &event->stderr_len);
+        event->stderr_lines = output_lines(o, OUTPUT_STDERR);
+}
+
+/* ---- actions ---- */
+
+void perform_agent_gone(Performer *p) {
+        if (!p->run->conn)
+                return;
+        p->run->conn = conn_free(p->run->conn);
+        perform_event(p, PLAN_EVENT_DISCONNECTED);
+}
+
+static void do_tell(Performer *p, const PlanAction *action) {
+        Run *run = p->run;
+        RunFields f;
+        int r;
+
+        if (!run->conn)
+                return;
+        r = conn_send(run->conn, &action->message);
+        if (r >= 0)
+                return;
+        run_fields(run, 0, 0, &f);
+        log_full(LOG_LEVEL_DEBUG, NULL, NULL, f.field, "cannot send %s to the agent, dropping the connection: %s",
+                 wire_type_name(action->message.type), strerrordesc_np(-r));
+        perform_agent_gone(p);
+}
+
+static void do_fork(Performer *p, const PlanAction *action) {
+        Run *run = p->run;
+        TreeTrace trace = {};
+        Error e = {};
+        PlanEvent *event;
+        int r = run->doc_good && action->step < run->doc.n_steps ? run_start_step(run, action, &e) :
+                                                                   error_set(&e, EINVAL, "the step is not known");
+
+        if (r < 0) {
+                perform_event_text(p, PLAN_EVENT_START_FAILED, e.text, strlen(e.text));
+                return;
+        }
+        p->tree = true;
+        p->main_over = p->main_told = p->trailing = p->tree_empty = p->killing = false;
+        memcpy(trace.key, run->key_text, sizeof trace.key);
+        memcpy(trace.boot_id, run->boot_id, sizeof trace.boot_id);
+        trace.pid = run->child.pid;
+        trace.start_time = run->child.start_time;
+        r = run->slot.fd >= 0 ? slot_mark(&run->slot, &trace) : 0;
+        if (r < 0)
+                log_warning("cannot write into the slot's file in %s/slots, ignoring: %s",
+                            run->config->runtime_directory, strerrordesc_np(-r));
+        event = &event_push(p, PLAN_EVENT_FORKED)->event;
+        event->pid = run->child.pid;
+        event->start_time = run->child.start_time;
+        event->cgroup = "";
+}
+
+static void do_kill(Performer *p, int sig) {
+        int r;
+
+        if (!p->tree || p->tree_empty)
+                return;
+        r = tree_signal(sig);
+        if (r < 0) {
+                log_error("cannot look for the handler's processes in /proc, signalling its own process alone: %s",
+                          strerrordesc_np(-r));
+                if (!p->main_over)
+                        (void) kill(p->run->child.pid, sig);
+        }
+        p->killing = p->killing || sig == SIGKILL;
+        p->kill_deadline = clock_boottime_usec() + RUNNER_KILL_AGAIN_MSEC * USEC_PER_MSEC;
+}
+
+void perform_kill_again(Performer *p) {
+        if (p->killing)
+                do_kill(p, SIGKILL);
+}
+
+static void do_log(const Performer *p, const PlanAction *a) {
+        RunFields f;
+
+        run_fields(p->run, a->step, a->attempt, &f);
+        if (a->status != PROTO_STATUS_NONE)
+                run_fields_add(&f, "IOT_JOB_STATUS", proto_status_name(a->status));
+        if (a->exit_code >= 0) {
+                (void) snprintf(f.exit_code, sizeof f.exit_code, "%d", a->exit_code);
+                run_fields_add(&f, "IOT_JOB_EXIT_CODE", f.exit_code);
+        }
+        if (a->exit_signal > 0) {
+                run_fields_add(&f, "IOT_JOB_SIGNAL", plan_signal_name(a->exit_signal, f.signal));
+        }
+        log_full((LogLevel) a->level, NULL, a->message_id, f.field, "%s", a->text);
+}
+
+/* The work directory first: without its record nobody would look for it again. */
+static void do_end_record(Performer *p, const PlanAction *a) {
+        Run *run = p->run;
+        RunFields f;
+        Error e = {};
+        int r;
+
+        run_fields(run, 0, 0, &f);
+        if (run_remove_work(run, &e) < 0)
+                log_full(LOG_LEVEL_WARNING, NULL, NULL, f.field, "%s, ignoring", e.text);
+        if (a->type == PLAN_ACTION_BURY)
+                r = record_bury(run->record, &run->key, a->message.status, &a->message.details, &e);
+        else
+                r = record_drop(run->record, &e);
+        if (r < 0)
+                log_full(LOG_LEVEL_ERROR, NULL, MESSAGE_ID_RECORD_BAD, f.field, "%s", e.text);
+}
+
+/* false: the rest of the list must not be carried out. */
+static bool do_persist(Performer *p, const PlanAction *a) {
+        Run *run = p->run;
+        RunFields f;
+        Error e = {};
+
+        if (record_append(run->record, &a->entry, &e) >= 0) {
+                /* Over for this device: the next run need not wait until the cloud knows. */
+                if (a->entry.type == RECORD_RESULT && !p->tree)
+                        slot_release(&run->slot);
+                return true;
+        }
+        run_fields(run, 0, 0, &f);
+        log_full(LOG_LEVEL_ERROR, NULL, MESSAGE_ID_RECORD_BAD, f.field, "%s", e.text);
+        perform_event_text(p, PLAN_EVENT_PERSIST_FAILED, e.text, strlen(e.text));
+        return false;
+}
+
+/* The slot may name a run whose runner died: what that left behind ends first, or two runs would overlap. */
+static bool slot_is_clean(Performer *p) {
+        Slot *s = &p->run->slot;
+        int left = s->dirty ? tree_kill_trace(&s->former, p->run->boot_id) : 0;
+
+        if (left > 0) {
+                p->slot_deadline = clock_boottime_usec() + RUNNER_KILL_AGAIN_MSEC * USEC_PER_MSEC;
+                return false;
+        }
+        if (left < 0)
+                log_warning("cannot look for what run %s left behind, ignoring: %s", s->former.key, strerrordesc_np(-left));
+        s->dirty = false;
+        return true;
+}
+
+void perform_take_slot(Performer *p) {
+        Run *run = p->run;
+        Error e = {};
+        int r = 1;
+
+        if (!p->want_slot)
+                return;
+        if (run->slot.fd < 0)
+                r = slot_take(run->slots_fd, run->config->max_concurrent, &run->slot, &e);
+        if (r < 0 && !p->slot_trouble) {
+                p->slot_trouble = true;
+                log_error("%s (%s); trying again", e.text, run->config->runtime_directory);
+        }
+        p->slot_deadline = clock_boottime_usec() + RUNNER_SLOT_POLL_MSEC * USEC_PER_MSEC;
+        if (r <= 0 || !slot_is_clean(p))
+                return;
+        p->want_slot = p->slot_trouble = false;
+        perform_event(p, PLAN_EVENT_SLOT_TAKEN);
+}
+
+static bool perform(Performer *p, const PlanAction *a) {
+        int r;
+
+        switch (a->type) {
+        case PLAN_ACTION_PERSIST:
+                return do_persist(p, a);
+        case PLAN_ACTION_TELL:
+                do_tell(p, a);
+                break;
+        case PLAN_ACTION_TAKE_SLOT:
+                p->want_slot = true;
+                perform_take_slot(p);
+                break;
+        case PLAN_ACTION_FORK:
+                do_fork(p, a);
+                break;
+        case PLAN_ACTION_RELEASE:
+                r = spawn_release(&p->run->child);
+                if (r < 0) /* it was killed at the gate: its end will be seen */
+                        log_debug("the gate of process %d: %s", (int) p->run->child.pid, strerrordesc_np(-r));
+                break;
+        case PLAN_ACTION_KILL:
+                do_kill(p, a->signal);
+                break;
+        case PLAN_ACTION_LOG:
+                do_log(p, a);
+                break;
+        case PLAN_ACTION_BURY:
+        case PLAN_ACTION_FORGET:
+                do_end_record(p, a);
+                break;
+        case PLAN_ACTION_EXIT:
+                p->done = true;
+                break;
+        }
+        return true;
+}
+
+static bool feed_first(Performer *p) {
+        PerformQueued *q = &p->queue[p->first];
+
+        q->event.now = clock_boottime_usec();
+        if (q->with_output)
+                add_output(p->run->output, &q->event);
+        plan_actions_clear(&p->actions);
+        if (plan_step(p->run->plan, &q->event, &p->actions) < 0) {
+                p->retry_deadline = q->event.now + RUNNER_NO_MEMORY_MSEC * USEC_PER_MSEC;
+                return false;
+        }
+        p->retry_deadline = USEC_NEVER;
+        p->first = (p->first + 1) % PERFORM_EVENTS_MAX;
+        p->n--;
+        return true;
+}
+
+void perform_run(Performer *p) {
+        if (p->busy)
+                return;
+        p->busy = true;
+        while (p->n > 0 && !p->done && feed_first(p))
+                for (size_t i = 0; i < p->actions.n && !p->done; i++)
+                        if (!perform(p, &p->actions.item[i]))
+                                break;
+        p->busy = false;
+}

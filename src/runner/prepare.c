@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From the first message and the record to a plan, or to the one answer that needs none. */
+#include <errno.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/message_id.h"
+#include "runner/bounds.h"
+#include "runner/run.h"
+#include "runner/trust.h"
+
+/* ---- answers ---- */
+
+static int unable(const Run *run, WireMessage *answer, const Error *e) {
+        RunFields f;
+
+        run_fields(run, 0, 0, &f);
+        log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_JOB_UNABLE, f.field, "Cannot run job %s now: %s", run->key.job_id, e->text);
+        return answer_set(answer, WIRE_UNABLE, "", "%s", e->text);
+}
+
+static int rejected(const Run *run, WireMessage *answer, const char *path, const char *reason) {
+        RunFields f;
+
+        run_fields(run, 0, 0, &f);
+        run_fields_add(&f, "IOT_JOB_STATUS", proto_status_name(PROTO_STATUS_REJECTED));
+        log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_JOB_REJECTED, f.field, "Rejecting job %s: %s%s%s", run->key.job_id, path,
+                 path[0] ? ": " : "", reason);
+        return answer_set(answer, WIRE_REJECTED, path, "%s", reason);
+}
+
+/* Over for long: the tombstone's verdict again; ack and drop find their work done. 1 = no tombstone. */
+static int answer_from_tombstone(Run *run, WireType asked, WireMessage *answer) {
+        ProtoDetails details CLEANUP_DETAILS = {};
+        ProtoStatus status;
+        Error e = {};
+        int r = record_tombstone_find(run->store, &run->key, &status, &details, &e);
+
+        if (r < 0)
+                return unable(run, answer, &e);
+        if (r == 0)
+                return 1;
+        if (asked == WIRE_ACK || asked == WIRE_DROP)
+                return 0;
+        *answer = (WireMessage){ .type = WIRE_RESULT, .status = status, .details = details };
+        details = (ProtoDetails){};
+        return 0;
+}
+
+/* ---- the document ---- */
+
+/* The directories a document may name: those it gets anyway, and policy.paths. */
+static const char **policy_paths(const Config *c) {
+        char *const *lists[] = { c->handler_directories, c->policy_paths };
+        const char **all;
+        size_t n = 0;
+
+        for (size_t i = 0; i < ELEMENTSOF(lists); i++)
+                for (char *const *p = lists[i]; *p; p++)
+                        n++;
+        all = calloc(n + 1, sizeof *all);
+        if (!all)
+                return NULL;
+        n = 0;
+        for (size_t i = 0; i < ELEMENTSOF(lists); i++)
+                for (char *const *p = lists[i]; *p; p++)
+                        all[n++] = *p;
+        return all;
+}
+
+static int parse_document(Run *run, JobFault *fault) {
+        const char **paths CLEANUP_FREE = policy_paths(run->config);
+        JobPolicy policy = { .paths = paths };
+        char *user CLEANUP_FREE = NULL;
+        const struct passwd *p = getpwuid(run->uid);
+
+        if (p)
+                user = strdup(p->pw_name);
+        else if (asprintf(&user, "%u", (unsigned) run->uid) < 0)
+                user = NULL;
+        if (!user || !paths)
+                return -ENOMEM;
+        policy.user = user;
+        return jobdoc_parse(run->document, run->document_len, &policy, &run->doc, fault);
+}
+
+static uint64_t step_timeout(const Run *run, const ConfigOverride *o) {
+        int64_t timeout = run->doc.timeout >= 0 ? run->doc.timeout : run->config->handler_timeout;
+
+        /* An override of 0 lifts the configured limit for this handler; one above 0 caps whatever the limit is. */
+        if (o && o->timeout == 0 && run->doc.timeout < 0)
+                timeout = 0;
+        if (o && o->timeout > 0 && (timeout == 0 || timeout > o->timeout))
+                timeout = o->timeout;
+        return (uint64_t) timeout * USEC_PER_SEC;
+}
+
+static void fill_step(const Run *run, const JobStep *step, PlanStepConfig *ret) {
+        const Config *c = run->config;
+        const ConfigOverride *o = config_override(c, step->handler);
+        int64_t grace = o && o->kill_grace >= 0 ? o->kill_grace : c->kill_grace;
+        int on_interrupt = o && o->on_interrupt >= 0 ? o->on_interrupt : (int) c->on_interrupt;
+
+        *ret = (PlanStepConfig){
+                .name = step->name,
+                .timeout_usec = step_timeout(run, o),
+                .kill_grace_usec = (uint64_t) grace * USEC_PER_SEC,
+                .on_interrupt = on_interrupt == CONFIG_INTERRUPT_RERUN ? PLAN_INTERRUPT_RERUN : PLAN_INTERRUPT_FAIL,
+                .ignore_failure = step->ignore_failure,
+                .allow_stderr = step->allow_stderr,
+                .report_stdout = c->report_output != CONFIG_REPORT_NEVER &&
+                        (run->doc.include_stdout || c->report_output == CONFIG_REPORT_ALWAYS),
+        };
+}
+
+/* A record whose document is refused by now can still be told of, cancelled, acknowledged: steps that never run stand in. */
+static int stand_in_steps(Run *run) {
+        run->n_steps = (size_t) run->state.started.step + 1;
+        run->steps = calloc(run->n_steps, sizeof *run->steps);
+        if (!run->steps)
+                return -ENOMEM;
+        for (size_t i = 0; i < run->n_steps; i++)
+                run->steps[i] = (PlanStepConfig){
+                        .name = "?",
+                        .kill_grace_usec = (uint64_t) run->config->kill_grace * USEC_PER_SEC,
+                        .on_interrupt = PLAN_INTERRUPT_FAIL,
+                        .allow_stderr = -1,
+                };
+        return 0;
+}
+
+static int real_steps(Run *run) {
+        run->n_steps = run->doc.n_steps;
+        run->steps = calloc(run->n_steps, sizeof *run->steps);
+        if (!run->steps)
+                return -ENOMEM;
+        for (size_t i = 0; i < run->n_steps; i++)
+                fill_step(run, &run->doc.steps[i], &run->steps[i]);
+        return 0;
+}
+
+void run_handler_json_path(const Run *run, size_t step, char ret[static WIRE_PATH_MAX]) {
+        const char *path = run->doc.steps[step].path;
+
+        if (path[0])
+                (void) snprintf(ret, WIRE_PATH_MAX, "%s.input.handler", path);
+        else
+                (void) snprintf(ret, WIRE_PATH_MAX, "operation");
+}
+
+int run_find_handler(const Run *run, size_t step, char **ret, Error *e) {
+        const JobStep *s = &run->doc.steps[step];
+        const char *named[] = { s->directory, NULL };
+
+        return trust_find_handler(s->directory ? named : (const char *const *) run->config->handler_directories, s->handler,
+                                  s->try_suffix, run->uid, ret, e);
+}
+
+/* ---- the plan ---- */
+
+static void make_claim(char ret[static WIRE_CLAIM_MAX]) {
+        static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+        enum { LETTERS = sizeof alphabet - 1, FAIR = 256 / LETTERS * LETTERS };
+        size_t n = 0;
+
+        while (n < WIRE_CLAIM_MAX - 1) {
+                uint64_t word = random_u64();
+
+                for (size_t i = 0; i < sizeof word && n < WIRE_CLAIM_MAX - 1; i++, word >>= 8)
+                        if ((word & 255) < FAIR)
+                                ret[n++] = alphabet[(word & 255) % LETTERS];
+        }
+        ret[n] = '\0';
+}
+
+static PlanReportOutput report_output(ConfigReportOutput r) {
+        switch (r) {
+        case CONFIG_REPORT_ON_FAILURE:
+                break;
+        case CONFIG_REPORT_ALWAYS:
+                return PLAN_REPORT_ALWAYS;
+        case CONFIG_REPORT_NEVER:
+                return PLAN_REPORT_NEVER;
+        }
+        return PLAN_REPORT_ON_FAILURE;
+}
+
+static int make_plan(Run *run) {
+        PlanConfig c = {
+                .key = run->key,
+                .steps = run->steps,
+                .n_steps = run->n_steps,
+                .document = run->document,
+                .document_len = run->document_len,
+                .report_output = report_output(run->config->report_output),
+                .max_attempts = (uint32_t) run->config->max_attempts,
+        };
+
+        make_claim(c.claim);
+        memcpy(c.boot_id, run->boot_id, sizeof c.boot_id);
+        return plan_new(&c, &run->plan);
+}
+
+/* P4: nothing of a dead runner may be alive when anything is said about its run. */
+static int end_leftovers(const Run *run, Error *e) {
+        const RecordEntry *s = &run->state.started;
+        TreeTrace trace = { .pid = (pid_t) s->pid, .start_time = s->start_time };
+        int r;
+
+        /* With a result too: a runner that is told to stop writes it before its tree has ended. */
+        if ((run->state.phase != RECORD_IS_STARTED && run->state.phase != RECORD_HAS_RESULT) || s->attempt == 0)
+                return 0;
+        memcpy(trace.key, run->key_text, sizeof trace.key);
+        memcpy(trace.boot_id, s->boot_id, sizeof trace.boot_id);
+        r = tree_end_trace(&trace, run->boot_id);
+        if (r == -ETIMEDOUT)
+                return error_set(e, ETIMEDOUT, "processes of the interrupted attempt do not end, even by SIGKILL");
+        return r < 0 ? error_errno(e, -r, "looking for processes of the interrupted attempt in /proc") : 0;
+}
+
+static int take_document(Run *run, const WireMessage *first) {
+        if (run->state.phase != RECORD_NONE) {
+                run->document = TAKE(run->state.document);
+                run->document_len = run->state.document_len;
+                return 0;
+        }
+        run->document = malloc(first->document_len + 1);
+        if (!run->document)
+                return -ENOMEM;
+        if (first->document_len > 0)
+                memcpy(run->document, first->document, first->document_len);
+        run->document[first->document_len] = '\0';
+        run->document_len = first->document_len;
+        return 0;
+}
+
+static bool is_lack(int r) {
+        return r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -EIO;
+}
+
+/* Syntax and policy. 1 = good. */
+static int check_document(Run *run, WireMessage *answer) {
+        JobFault fault = {};
+        Error e = {};
+        int r = parse_document(run, &fault);
+        RunFields f;
+
+        if (r == -EINVAL && run->state.phase == RECORD_IS_STARTED) {
+                /* Interrupted, and not to be run again: the plan says so to the cloud. */
+                run_fields(run, 0, 0, &f);
+                log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_JOB_INTERRUPTED, f.field,
+                         "The document of interrupted job %s is refused by now: %s%s%s", run->key.job_id, fault.path,
+                         fault.path[0] ? ": " : "", fault.reason);
+                return 1;
+        }
+        if (r == -EINVAL)
+                return rejected(run, answer, fault.path, fault.reason);
+        if (r == 0)
+                r = redact_init(&run->redact, &run->doc, run->config->redact);
+        if (r < 0) {
+                error_errno(&e, -r, "reading the job document");
+                return unable(run, answer, &e);
+        }
+        run->doc_good = true;
+        return 1;
+}
+
+/* The files of later steps are judged when these start: an earlier one may install them. 1 = good. */
+static int check_first_file(Run *run, WireMessage *answer) {
+        char path[WIRE_PATH_MAX], *file CLEANUP_FREE = NULL;
+        Error e = {};
+        int r;
+
+        if (run->state.phase == RECORD_IS_STARTED)
+                return 1;
+        r = run_find_handler(run, 0, &file, &e);
+        if (r == 0)
+                return 1;
+        if (is_lack(r))
+                return unable(run, answer, &e);
+        run_handler_json_path(run, 0, path);
+        return rejected(run, answer, path, e.text);
+}
+
+/* A record that was prepared and is refused today goes; it never started anything. */
+static int forget_refused(Run *run, WireMessage *answer) {
+        Error e = {};
+
+        if (run->state.phase != RECORD_IS_PREPARED || answer->type != WIRE_REJECTED)
+                return 0;
+        if (record_drop(run->record, &e) < 0)
+                return unable(run, answer, &e);
+        return 0;
+}
+
+/* No record: 1 = a document to plan. */
+static int judge_first(Run *run, const WireMessage *first, WireMessage *answer) {
+        char reason[128];
+        int r = answer_from_tombstone(run, first->type, answer);
+
+        if (r <= 0 || first->type == WIRE_ACK || first->type == WIRE_DROP)
+                return 0;
+        if (first->type != WIRE_PREPARE)
+                return answer_set(answer, WIRE_NO_RECORD, "", "%s", "");
+        if (first->document_len > LIMIT_DOCUMENT) {
+                (void) snprintf(reason, sizeof reason, "the job document has %zu bytes; at most %d are taken",
+                                first->document_len, LIMIT_DOCUMENT);
+                return rejected(run, answer, "", reason);
+        }
+        return 1;
+}
+
+/* May the record's run go on from its document? What only needs telling (cancel, ack, drop, a result) does not ask. */
+static bool needs_good_document(const Run *run, WireType asked) {
+        return (asked == WIRE_PREPARE || asked == WIRE_ATTACH) && run->state.phase < RECORD_HAS_RESULT;
+}
+
+static int load_document(Run *run, const WireMessage *first, WireMessage *answer) {
+        Error e = {};
+        int r = take_document(run, first);
+
+        if (r < 0) {
+                error_errno(&e, -r, "reading the job document");
+                return unable(run, answer, &e);
+        }
+        if (needs_good_document(run, first->type)) {
+                r = check_document(run, answer);
+                if (r > 0)
+                        r = check_first_file(run, answer);
+                if (r <= 0)
+                        return forget_refused(run, answer);
+        }
+        r = run->doc_good ? real_steps(run) : stand_in_steps(run);
+        if (r == 0)
+                r = make_plan(run);
+        if (r < 0) {
+                error_errno(&e, -r, "planning the run");
+                return unable(run, answer, &e);
+        }
+        return 1;
+}
+
+int run_prepare(Run *run, const WireMessage *first, WireMessage *answer) {
+        Error e = {};
+        int r = boot_id_read(run->boot_id);
+
+        if (r < 0) {
+                error_errno(&e, -r, "/proc/sys/kernel/random/boot_id");
+                return unable(run, answer, &e);
+        }
+        if (record_open(run->store, &run->key, &run->record, &run->state, &e) < 0)
+                return unable(run, answer, &e);
+        if (run->state.phase == RECORD_NONE) {
+                r = judge_first(run, first, answer);
+                if (r <= 0)
+                        return r;
+        }
+        if (end_leftovers(run, &e) < 0)
+                return unable(run, answer, &e);
+        return load_document(run, first, answer);
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Start one handler (contract section 3): forked first, held at a gate, executed when the gate opens, so that its pid can be durable
+ * before it runs anything. */
+#pragma once
+
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "runner/output.h"
+
+typedef struct SpawnRequest {
+        const char *path;  /* of the handler */
+        char *const *args; /* NULL-terminated, behind the path; may be NULL */
+        char *const *environment;
+        int work_fd;       /* the working directory */
+        int stdin_fd;      /* the document, open for reading */
+} SpawnRequest;
+
+typedef struct Child {
+        pid_t pid; /* 0 = none */
+        uint64_t start_time;
+        int gate_fd; /* closing it unopened ends the child before it executed anything */
+        bool released;
+        int output_fd[OUTPUT_COUNT]; /* non-blocking reading ends; given away by the caller with TAKE_FD */
+} Child;
+
+#define CHILD_NONE ((Child){ .gate_fd = -1, .output_fd = { -1, -1, -1 } })
+
+/* 0 and *ret, or negative errno with e. */
+int spawn_fork(const SpawnRequest *request, Child *ret, Error *e) MUST_USE;
+/* Open the gate. */
+int spawn_release(Child *c) MUST_USE;
+/* The child has ended: 0 = it had become the handler (or was never released), else the errno of its execve(). Closes the gate. */
+int spawn_exec_error(Child *c);
+/* What an errno of execve() means for this file, in words for a report. */
+void spawn_explain(const char *path, int error, Error *e);
+void child_done(Child *c); /* close what is open; the process is not touched */
+
+/* NAME=value pairs, later ones replace earlier ones of the same name. */
+typedef struct Environment {
+        char **item; /* NULL-terminated, owned */
+        size_t n;
+        bool failed; /* out of memory */
+} Environment;
+void environment_put(Environment *e, const char *assignment);
+void environment_printf(Environment *e, const char *format, ...) PRINTF_LIKE(2, 3);
+void environment_done(Environment *e);
+#define CLEANUP_ENVIRONMENT __attribute__((cleanup(environment_done)))

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a step's handler gets (contract section 3): its directory, the document, its environment. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/fileio.h"
+#include "runner/run.h"
+
+#define HANDLER_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+typedef struct StepFiles {
+        int work_fd, document_fd;
+} StepFiles;
+
+static void step_files_done(StepFiles *f) {
+        close_fd_p(&f->work_fd);
+        close_fd_p(&f->document_fd);
+}
+#define CLEANUP_STEP_FILES __attribute__((cleanup(step_files_done)))
+
+static void document_name(const Run *run, char ret[static NAME_MAX + 1]) {
+        (void) snprintf(ret, NAME_MAX + 1, "%s.document", run->key_text);
+}
+
+static int open_work(const Run *run, Error *e) {
+        int fd = openat(record_store_fd(run->store), "work", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+        return fd < 0 ? error_errno(e, errno, "%s/work", run->config->state_directory) : fd;
+}
+
+/* Not durable: the record has the document. Written anew for each start, whatever the step before did to it. */
+static int write_document(const Run *run, int all_fd, Error *e) {
+        char name[NAME_MAX + 1];
+        int fd CLEANUP_FD = -1;
+        int r;
+
+        document_name(run, name);
+        if (unlinkat(all_fd, name, 0) < 0 && errno != ENOENT)
+                return error_errno(e, errno, "cannot remove %s/work/%s", run->config->state_directory, name);
+        fd = openat(all_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+        if (fd < 0)
+                return error_errno(e, errno, "cannot make %s/work/%s", run->config->state_directory, name);
+        r = write_all(fd, run->document, run->document_len);
+        if (r < 0)
+                return error_errno(e, -r, "cannot write %s/work/%s", run->config->state_directory, name);
+        r = openat(all_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        return r < 0 ? error_errno(e, errno, "%s/work/%s", run->config->state_directory, name) : r;
+}
+
+static int open_files(const Run *run, StepFiles *ret, Error *e) {
+        int all_fd CLEANUP_FD = open_work(run, e);
+
+        if (all_fd < 0)
+                return all_fd;
+        if (mkdirat(all_fd, run->key_text, 0700) < 0 && errno != EEXIST)
+                return error_errno(e, errno, "cannot make %s/work/%s", run->config->state_directory, run->key_text);
+        ret->work_fd = openat(all_fd, run->key_text, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (ret->work_fd < 0)
+                return error_errno(e, errno, "%s/work/%s", run->config->state_directory, run->key_text);
+        ret->document_fd = write_document(run, all_fd, e);
+        return MIN_OF(ret->document_fd, 0);
+}
+
+int run_remove_work(const Run *run, Error *e) {
+        int all_fd CLEANUP_FD = open_work(run, e);
+        char name[NAME_MAX + 1];
+        int r;
+
+        if (all_fd < 0)
+                return all_fd;
+        r = remove_tree_at(all_fd, run->key_text);
+        if (r < 0)
+                return error_errno(e, -r, "cannot remove %s/work/%s", run->config->state_directory, run->key_text);
+        document_name(run, name);
+        if (unlinkat(all_fd, name, 0) < 0 && errno != ENOENT)
+                return error_errno(e, errno, "cannot remove %s/work/%s", run->config->state_directory, name);
+        return 0;
+}
+
+static void put_user(Environment *env, uid_t uid) {
+        const struct passwd *p = getpwuid(uid);
+
+        environment_printf(env, "HOME=%s", p ? p->pw_dir : "/");
+        if (p) {
+                environment_printf(env, "USER=%s", p->pw_name);
+                environment_printf(env, "LOGNAME=%s", p->pw_name);
+        } else {
+                environment_printf(env, "USER=%u", (unsigned) uid);
+                environment_printf(env, "LOGNAME=%u", (unsigned) uid);
+        }
+        environment_printf(env, "SHELL=%s", p && p->pw_shell[0] ? p->pw_shell : "/bin/sh");
+}
+
+static void put_run(Environment *env, const Run *run, const PlanAction *action) {
+        const char *state = run->config->state_directory;
+
+        environment_printf(env, "IOT_JOB_ID=%s", run->key.job_id);
+        environment_printf(env, "IOT_JOB_EXECUTION=%" PRId64, run->key.number);
+        environment_printf(env, "IOT_JOB_THING=%s", run->key.thing);
+        environment_printf(env, "IOT_JOB_OPERATION=%s", run->doc.steps[action->step].name);
+        environment_printf(env, "IOT_JOB_STEP=%" PRIu32, action->step + 1);
+        environment_printf(env, "IOT_JOB_ATTEMPT=%" PRIu32, action->attempt);
+        environment_printf(env, "IOT_JOB_PHASE=%s", wire_phase_name(action->phase));
+        environment_printf(env, "IOT_JOB_DOCUMENT=%s/work/%s.document", state, run->key_text);
+        environment_printf(env, "IOT_JOB_WORKDIR=%s/work/%s", state, run->key_text);
+        environment_put(env, "IOT_JOB_PROGRESS_FD=3");
+        for (size_t i = 0; i < run->doc.n_parameters; i++)
+                environment_printf(env, "IOT_JOB_PARAM_%s=%s", run->doc.parameters[i].name, run->doc.parameters[i].value);
+        /* Again, and then for good: handlers.environment must not hide what the run is found by. */
+        environment_printf(env, "IOT_JOB_KEY=%s", run->key_text);
+}
+
+static int make_environment(const Run *run, const PlanAction *action, Environment *ret) {
+        /* First, so that a look into /proc/PID/environ finds it soon. */
+        environment_printf(ret, "IOT_JOB_KEY=%s", run->key_text);
+        environment_put(ret, "PATH=" HANDLER_PATH);
+        environment_put(ret, "LANG=C.UTF-8");
+        put_user(ret, run->uid);
+        for (char *const *e = run->config->environment; e && *e; e++)
+                environment_put(ret, *e);
+        put_run(ret, run, action);
+        return ret->failed ? -ENOMEM : 0;
+}
+
+static int start_output(Run *run, const PlanAction *action) {
+        int fds[OUTPUT_COUNT];
+        RunFields f;
+        int r;
+
+        for (int s = 0; s < OUTPUT_COUNT; s++)
+                fds[s] = run->child.output_fd[s];
+        run_fields(run, action->step, action->attempt, &f);
+        r = output_start(run->output, fds, run->doc.steps[action->step].handler, f.field);
+        if (r == 0) /* they are the output's now */
+                for (int s = 0; s < OUTPUT_COUNT; s++)
+                        run->child.output_fd[s] = -1;
+        return r;
+}
+
+int run_start_step(Run *run, const PlanAction *action, Error *e) {
+        Environment env CLEANUP_ENVIRONMENT = {};
+        StepFiles files CLEANUP_STEP_FILES = { -1, -1 };
+        char path[WIRE_PATH_MAX];
+        SpawnRequest request = {};
+        int r;
+
+        free(run->handler_path);
+        run->handler_path = NULL;
+        r = run_find_handler(run, action->step, &run->handler_path, e);
+        if (r < 0) {
+                run_handler_json_path(run, action->step, path);
+                (void) error_wrap(e, "%s", path);
+                return r;
+        }
+        r = open_files(run, &files, e);
+        if (r < 0)
+                return r;
+        if (make_environment(run, action, &env) < 0)
+                return error_errno(e, ENOMEM, "the environment of %s", run->handler_path);
+        request = (SpawnRequest){
+                .path = run->handler_path,
+                .args = run->doc.steps[action->step].args,
+                .environment = env.item,
+                .work_fd = files.work_fd,
+                .stdin_fd = files.document_fd,
+        };
+        r = spawn_fork(&request, &run->child, e);
+        if (r < 0)
+                return r;
+        run->step = action->step;
+        run->attempt = action->attempt;
+        r = start_output(run, action);
+        if (r < 0) { /* the gate closes: the child ends by itself, having done nothing */
+                child_done(&run->child);
+                return error_errno(e, -r, "the output of %s", run->handler_path);
+        }
+        return 0;
+}

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runner/tree.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "base/buf.h"
+#include "runner/bounds.h"
+
+typedef struct Process {
+        pid_t pid, parent, session;
+        uint64_t start_time;
+        char state;
+        bool ours;
+} Process;
+
+typedef struct ProcessList {
+        Process *item;
+        size_t n, cap;
+} ProcessList;
+
+static void process_list_done(ProcessList *l) {
+        free(l->item);
+        *l = (ProcessList){};
+}
+#define CLEANUP_PROCESSES __attribute__((cleanup(process_list_done)))
+
+DEFINE_CLEANUP(DIR *, closedir)
+
+/* /proc/PID/stat: "pid (name) state ppid pgrp session … starttime(22) …"; the name may hold anything. */
+static int process_read(int proc_fd, pid_t pid, Process *ret) {
+        char name[32], text[1024], *p;
+        unsigned long long start;
+        int parent, group, session, fd;
+        ssize_t n;
+
+        (void) snprintf(name, sizeof name, "%d/stat", (int) pid);
+        fd = openat(proc_fd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        if (fd < 0)
+                return -errno;
+        n = read(fd, text, sizeof text - 1);
+        (void) close(fd);
+        if (n <= 0)
+                return -ESRCH;
+        text[n] = '\0';
+        p = strrchr(text, ')');
+        if (!p || sscanf(p + 1, " %c %d %d %d", &ret->state, &parent, &group, &session) != 4)
+                return -EBADMSG;
+        for (int field = 2; field < 22 && p; field++)
+                p = strchr(p + 1, ' ');
+        if (!p || sscanf(p, " %llu", &start) != 1)
+                return -EBADMSG;
+        ret->pid = pid;
+        ret->parent = parent;
+        ret->session = session;
+        ret->start_time = start;
+        ret->ours = false;
+        return 0;
+}
+
+static int process_append(ProcessList *l, const Process *p) {
+        if (l->n == l->cap) {
+                size_t cap = MAX_OF(l->cap * 2, (size_t) 128);
+                Process *item = reallocarray(l->item, cap, sizeof *item);
+
+                if (!item)
+                        return -ENOMEM;
+                l->item = item;
+                l->cap = cap;
+        }
+        l->item[l->n++] = *p;
+        return 0;
+}
+
+static int process_list_read(DIR *proc, ProcessList *ret) {
+        struct dirent *d;
+
+        rewinddir(proc);
+        while ((d = readdir(proc)) && ret->n < RUNNER_PROCESSES_MAX) {
+                char *end;
+                long pid = strtol(d->d_name, &end, 10);
+                Process p;
+
+                if (d->d_name[0] < '1' || d->d_name[0] > '9' || *end)
+                        continue;
+                if (process_read(dirfd(proc), (pid_t) pid, &p) == 0 && process_append(ret, &p) < 0)
+                        return -ENOMEM;
+        }
+        return 0;
+}
+
+/* Whoever has a parent of ours is ours. */
+static void mark_descendants(ProcessList *l, pid_t root) {
+        bool more = true;
+
+        while (more) {
+                more = false;
+                for (size_t i = 0; i < l->n; i++) {
+                        if (l->item[i].ours)
+                                continue;
+                        bool is = root > 0 && l->item[i].parent == root;
+
+                        for (size_t j = 0; j < l->n && !is; j++)
+                                is = l->item[j].ours && l->item[j].pid == l->item[i].parent;
+                        if (is)
+                                l->item[i].ours = more = true;
+                }
+        }
+}
+
+/* A pid found a moment ago may be another process by now: hold it, look again, then signal what is held. */
+static bool process_signal(int proc_fd, const Process *p, int sig) {
+        int fd CLEANUP_FD = pidfd_open(p->pid, 0);
+        Process now;
+
+        if (fd < 0)
+                /* A kernel before 5.3: the look just taken must do. */
+                return errno == ENOSYS && kill(p->pid, sig) == 0;
+        if (process_read(proc_fd, p->pid, &now) < 0 || now.start_time != p->start_time)
+                return false;
+        return pidfd_send_signal(fd, sig, NULL, 0) == 0;
+}
+
+static int signal_marked(int proc_fd, const ProcessList *l, int sig) {
+        int n = 0;
+
+        for (size_t i = 0; i < l->n; i++) {
+                const Process *p = &l->item[i];
+
+                if (!p->ours || p->state == 'Z' || p->state == 'X' || p->pid == getpid() || p->pid == 1)
+                        continue;
+                if (!process_signal(proc_fd, p, sig))
+                        continue;
+                n++;
+                if (sig == SIGTERM) /* a stopped process would not see it */
+                        (void) process_signal(proc_fd, p, SIGCONT);
+        }
+        return n;
+}
+
+void tree_reap(pid_t main_pid, TreeChange *ret) {
+        int status;
+        pid_t pid;
+
+        *ret = (TreeChange){};
+        while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+                if (pid == main_pid) {
+                        ret->main_exited = true;
+                        ret->main_status = status;
+                }
+        ret->empty = pid < 0 && errno == ECHILD;
+}
+
+int tree_signal(int sig) {
+        enum { ROUNDS_MAX = 64 };
+        DIR *proc CLEANUP(closedir) = opendir("/proc");
+        int total = 0;
+
+        if (!proc)
+                return -errno;
+        for (int round = 0; round < ROUNDS_MAX; round++) {
+                ProcessList l CLEANUP_PROCESSES = {};
+                int n = process_list_read(proc, &l);
+
+                if (n < 0)
+                        return n;
+                mark_descendants(&l, getpid());
+                n = signal_marked(dirfd(proc), &l, sig);
+                total += n;
+                if (sig != SIGKILL || n == 0)
+                        break;
+        }
+        return total;
+}
+
+/* Does "\0IOT_JOB_KEY=key\0" stand in the environment? */
+static bool environ_has_key(int proc_fd, pid_t pid, const char *key) {
+        char name[32], chunk[8192], want[sizeof "IOT_JOB_KEY=" + JOB_KEY_TEXT_MAX];
+        Buf b CLEANUP_BUF = {};
+        int fd CLEANUP_FD = -1;
+        size_t len;
+        ssize_t n;
+
+        (void) snprintf(name, sizeof name, "%d/environ", (int) pid);
+        fd = openat(proc_fd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        if (fd < 0)
+                return false;
+        buf_append(&b, "", 1);
+        while (b.len < RUNNER_ENVIRON_MAX && (n = read(fd, chunk, sizeof chunk)) > 0)
+                buf_append(&b, chunk, (size_t) n);
+        if (buf_error(&b))
+                return false;
+        buf_append(&b, "", 1);
+        want[0] = '\0';
+        len = (size_t) snprintf(want + 1, sizeof want - 1, "IOT_JOB_KEY=%s", key) + 2;
+        return !buf_error(&b) && memmem(b.data, b.len, want, len) != NULL;
+}
+
+static bool process_is_of_trace(int proc_fd, const Process *p, const TreeTrace *t) {
+        if (p->pid == getpid() || p->pid == getppid() || p->pid == 1)
+                return false;
+        if (t->pid > 0 && p->pid == t->pid && p->start_time == t->start_time)
+                return true;
+        if (t->session_ours && p->session == t->pid)
+                return true;
+        return environ_has_key(proc_fd, p->pid, t->key);
+}
+
+int tree_kill_trace(TreeTrace *t, const char *boot_id) {
+        DIR *proc CLEANUP(closedir) = NULL;
+        ProcessList l CLEANUP_PROCESSES = {};
+        int r, left = 0;
+
+        if (strcmp(t->boot_id, boot_id) != 0)
+                return 0;
+        proc = opendir("/proc");
+        if (!proc)
+                return -errno;
+        r = process_list_read(proc, &l);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < l.n; i++)
+                if (t->pid > 0 && l.item[i].pid == t->pid && l.item[i].start_time == t->start_time)
+                        t->session_ours = true;
+        for (size_t i = 0; i < l.n; i++)
+                l.item[i].ours = process_is_of_trace(dirfd(proc), &l.item[i], t);
+        mark_descendants(&l, 0);
+        (void) signal_marked(dirfd(proc), &l, SIGKILL);
+        for (size_t i = 0; i < l.n; i++)
+                left += l.item[i].ours && l.item[i].state != 'Z' && l.item[i].state != 'X';
+        return left;
+}
+
+int tree_end_trace(TreeTrace *t, const char *boot_id) {
+        const struct timespec pause = { .tv_nsec = RUNNER_KILL_AGAIN_MSEC * 1000000L };
+        uint64_t deadline = clock_boottime_usec() + RUNNER_LEFTOVER_SEC * USEC_PER_SEC;
+
+        for (;;) {
+                int left = tree_kill_trace(t, boot_id);
+
+                if (left <= 0)
+                        return left;
+                if (clock_boottime_usec() >= deadline)
+                        return -ETIMEDOUT;
+                (void) nanosleep(&pause, NULL);
+        }
+}

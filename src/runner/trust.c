@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runner/trust.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include "base/buf.h"
+
+static bool owner_good(const struct stat *st, uid_t uid) {
+        return st->st_uid == 0 || st->st_uid == uid;
+}
+
+static int check_directory(const struct stat *st, const char *path, bool last, uid_t uid, Error *e) {
+        if (!owner_good(st, uid))
+                return error_set(e, EPERM, "directory %s belongs to user %u, not to root or user %u", path,
+                                 (unsigned) st->st_uid, (unsigned) uid);
+        /* In a sticky directory others cannot replace what is not theirs; but they could put handlers into the last one. */
+        if ((st->st_mode & (S_IWGRP | S_IWOTH)) && (last || !(st->st_mode & S_ISVTX)))
+                return error_set(e, EPERM, "directory %s is writable by others (mode %04o)", path, st->st_mode & 07777U);
+        return 0;
+}
+
+/* Walk the links-free path `real` from the root; it is cut into components in place. */
+static int walk(char *real, uid_t uid, Error *e) {
+        int fd CLEANUP_FD = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        char *at = real;
+        struct stat st;
+        int r;
+
+        if (fd < 0 || fstat(fd, &st) < 0)
+                return error_errno(e, errno, "directory /");
+        r = check_directory(&st, "/", real[1] == '\0', uid, e);
+        while (r >= 0 && at && at[1]) {
+                char *end = strchr(at + 1, '/');
+                int next;
+
+                if (end)
+                        *end = '\0';
+                next = openat(fd, at + 1, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+                if (next < 0 || fstat(next, &st) < 0) {
+                        r = error_errno(e, errno, "directory %s", real);
+                        if (next >= 0)
+                                (void) close(next);
+                        break;
+                }
+                (void) close(fd);
+                fd = next;
+                r = check_directory(&st, real, !end, uid, e);
+                if (end)
+                        *end = '/';
+                at = end;
+        }
+        return r < 0 ? r : TAKE_FD(fd);
+}
+
+int trust_open_directory(const char *path, uid_t uid, char **ret_real, Error *e) {
+        char *real CLEANUP_FREE = realpath(path, NULL);
+        int fd;
+
+        if (!real)
+                return error_errno(e, errno, "directory %s", path);
+        fd = walk(real, uid, e);
+        if (fd >= 0 && ret_real)
+                *ret_real = TAKE(real);
+        return fd;
+}
+
+static int refuse_link(int dir_fd, const char *path, int fd, const char *name, Error *e) {
+        char target[PATH_MAX];
+        ssize_t n = readlinkat(fd, "", target, sizeof target - 1);
+        struct stat st;
+
+        target[MAX_OF(n, (ssize_t) 0)] = '\0';
+        if (fstatat(dir_fd, name, &st, 0) < 0)
+                return error_set(e, ELOOP, "a dangling link: %s points to %.200s", path, target);
+        if (S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3))
+                return error_set(e, EPERM, "masked by a link to /dev/null: %s", path);
+        return error_set(e, ELOOP, "a symbolic link, which is not followed: %s points to %.200s", path, target);
+}
+
+static int check_executable(int dir_fd, const char *path, const char *name, const struct stat *st, uid_t uid, Error *e) {
+        unsigned mode = st->st_mode & 07777U;
+
+        if (!(mode & 0111))
+                return error_set(e, EACCES, "not executable: %s has mode %04o", path, mode);
+        if (faccessat(dir_fd, name, X_OK, AT_EACCESS) < 0)
+                return error_set(e, EACCES, "not executable by user %u: %s has mode %04o (or is on a noexec mount)",
+                                 (unsigned) uid, path, mode);
+        return 0;
+}
+
+/* 1 = good, 0 = no such entry, negative errno = refused. */
+static int check_file(int dir_fd, const char *directory, const char *name, uid_t uid, Error *e) {
+        int fd CLEANUP_FD = openat(dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+        char path[PATH_MAX];
+        struct stat st;
+        int r;
+
+        if (fd < 0 && errno == ENOENT)
+                return 0;
+        (void) snprintf(path, sizeof path, "%s/%s", directory, name);
+        if (fd < 0 || fstat(fd, &st) < 0)
+                return error_errno(e, errno, "handler %s", path);
+        if (S_ISLNK(st.st_mode))
+                return refuse_link(dir_fd, path, fd, name, e);
+        if (S_ISDIR(st.st_mode))
+                return error_set(e, EISDIR, "a directory, not a program: %s", path);
+        if (!S_ISREG(st.st_mode))
+                return error_set(e, EPERM, "not a regular file: %s", path);
+        if (!owner_good(&st, uid))
+                return error_set(e, EPERM, "wrong owner: %s belongs to user %u, not to root or user %u", path,
+                                 (unsigned) st.st_uid, (unsigned) uid);
+        if (st.st_mode & (S_IWGRP | S_IWOTH))
+                return error_set(e, EPERM, "writable by others: %s has mode %04o", path, st.st_mode & 07777U);
+        if (st.st_mode & (S_ISUID | S_ISGID))
+                return error_set(e, EPERM, "has the set-user-ID or set-group-ID bit: %s has mode %04o", path,
+                                 st.st_mode & 07777U);
+        r = check_executable(dir_fd, path, name, &st, uid, e);
+        return r < 0 ? r : 1;
+}
+
+/* 1 and *ret = found and good, 0 = not in this directory. */
+static int look_in(const char *directory, const char *name, bool try_suffix, uid_t uid, char **ret, Error *e) {
+        char *real CLEANUP_FREE = NULL;
+        char with_suffix[NAME_MAX + 1];
+        const char *found = name;
+        int fd CLEANUP_FD = -1;
+        int r;
+
+        fd = trust_open_directory(directory, uid, &real, e);
+        if (fd == -ENOENT)
+                return 0;
+        if (fd < 0)
+                return fd;
+        r = check_file(fd, real, name, uid, e);
+        if (r == 0 && try_suffix) {
+                (void) snprintf(with_suffix, sizeof with_suffix, "%s.sh", name);
+                found = with_suffix;
+                r = check_file(fd, real, found, uid, e);
+        }
+        if (r > 0 && asprintf(ret, "%s/%s", strcmp(real, "/") == 0 ? "" : real, found) < 0)
+                return error_errno(e, ENOMEM, "handler %s", name);
+        return r;
+}
+
+int trust_find_handler(const char *const *directories, const char *name, bool try_suffix, uid_t uid, char **ret, Error *e) {
+        Buf searched CLEANUP_BUF = {};
+
+        for (size_t i = 0; directories[i]; i++) {
+                int r = look_in(directories[i], name, try_suffix, uid, ret, e);
+
+                if (r != 0)
+                        return r < 0 ? r : 0;
+                buf_printf(&searched, "%s%s", i ? ", " : "", directories[i]);
+        }
+        if (!searched.data)
+                return error_set(e, ENOENT, "missing: no directory for handlers is configured");
+        if (try_suffix)
+                return error_set(e, ENOENT, "missing: no %s or %s.sh in %s", name, name, searched.data);
+        return error_set(e, ENOENT, "missing: no %s in %s", name, searched.data);
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which file may be run as root (contract section 2, last paragraph). Every look is taken on a descriptor that was reached from
+ * `/` without following a link. */
+#pragma once
+
+#include <sys/types.h>
+
+#include "base/error.h"
+
+/* Find handler `name` (with `try_suffix` also name.sh) in the directories, in order; the first entry of that name decides.
+ * 0 and *ret, the absolute path (caller frees); else negative errno, and e says in words for a report what is wrong ("missing: …",
+ * "not executable …"). `uid`: who may own things, beside root. */
+int trust_find_handler(const char *const *directories, const char *name, bool try_suffix, uid_t uid, char **ret, Error *e) MUST_USE;
+
+/* A directory and every one above it: a descriptor (O_PATH), or negative errno with the reason in e. */
+int trust_open_directory(const char *path, uid_t uid, char **ret_real, Error *e) MUST_USE;
