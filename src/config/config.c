@@ -17,7 +17,8 @@ static void report_text(ConfigLoader *l, ConfigSeverity severity, const char *te
                 l->report(severity, text, l->userdata);
 }
 
-void config_problem(ConfigLoader *l, ConfigSeverity severity, const config_setting_t *at, const char *format, ...) {
+void config_problem(ConfigLoader *l, ConfigSeverity severity, const config_setting_t *at, const char *format,
+                    ...) {
         CLEANUP_BUF Buf text = { 0 };
         CLEANUP_FREE char *message = NULL;
         va_list ap;
@@ -29,7 +30,8 @@ void config_problem(ConfigLoader *l, ConfigSeverity severity, const config_setti
         if (n < 0)
                 message = NULL;
         if (at && config_setting_source_file(at))
-                buf_printf(&text, "%s:%u: ", config_setting_source_file(at), (unsigned) config_setting_source_line(at));
+                buf_printf(&text, "%s:%u: ", config_setting_source_file(at),
+                           (unsigned) config_setting_source_line(at));
         else
                 buf_printf(&text, "%s: ", l->c->file);
         buf_puts(&text, message ? message : "no memory");
@@ -89,13 +91,14 @@ void config_show_value(const config_setting_t *s, bool secret, char *ret, size_t
 enum { SHOWN_SIZE = CONFIG_VALUE_SHOWN_MAX + 16 };
 
 /* "KEY: value V: WHAT; allowed: …"; false, so that checks can return it. */
-static bool bad(ConfigLoader *l, const config_setting_t *s, const char *path, const char *shown, const char *what,
-                const char *allowed) {
+static bool bad(ConfigLoader *l, const config_setting_t *s, const char *path, const char *shown,
+                const char *what, const char *allowed) {
         config_problem(l, CONFIG_ERROR, s, "%s: value %s: %s; allowed: %s", path, shown, what, allowed);
         return false;
 }
 
-static bool bad_value(ConfigLoader *l, const ConfigKey *k, const config_setting_t *s, const char *path, const char *what) {
+static bool bad_value(ConfigLoader *l, const ConfigKey *k, const config_setting_t *s, const char *path,
+                      const char *what) {
         CLEANUP_BUF Buf allowed = { 0 };
         char shown[SHOWN_SIZE];
 
@@ -105,7 +108,8 @@ static bool bad_value(ConfigLoader *l, const ConfigKey *k, const config_setting_
 }
 
 /* The same for a string, which may be an entry of a list. */
-static bool bad_string(ConfigLoader *l, const ConfigKey *k, const config_setting_t *s, const char *path, const char *what) {
+static bool bad_string(ConfigLoader *l, const ConfigKey *k, const config_setting_t *s, const char *path,
+                       const char *what) {
         char shown[SHOWN_SIZE];
 
         config_show_value(s, k->secret, shown, sizeof shown);
@@ -123,11 +127,13 @@ static void not_supported(ConfigLoader *l, const ConfigKey *k, const config_sett
                        allowed.data ? allowed.data : "");
 }
 
-static void unknown_key(ConfigLoader *l, const ConfigKey *table, const config_setting_t *s, const char *path, const char *name) {
+static void unknown_key(ConfigLoader *l, const ConfigKey *table, const config_setting_t *s, const char *path,
+                        const char *name) {
         const ConfigKey *k = config_key_nearest(table, name);
 
         if (k)
-                config_problem(l, CONFIG_WARNING, s, "%s: unknown key, ignored (did you mean %s?)", path, k->name);
+                config_problem(l, CONFIG_WARNING, s, "%s: unknown key, ignored (did you mean %s?)", path,
+                               k->name);
         else
                 config_problem(l, CONFIG_WARNING, s, "%s: unknown key, ignored", path);
 }
@@ -154,7 +160,8 @@ static bool is_integer(const config_setting_t *s) {
 }
 
 static int64_t integer_of(const config_setting_t *s) {
-        return config_setting_type(s) == CONFIG_TYPE_INT64 ? config_setting_get_int64(s) : config_setting_get_int(s);
+        return config_setting_type(s) == CONFIG_TYPE_INT64 ? config_setting_get_int64(s)
+                                                           : config_setting_get_int(s);
 }
 
 static bool is_string(const config_setting_t *s) {
@@ -212,8 +219,8 @@ static bool check_list(ConfigLoader *l, const ConfigKey *k, const config_setting
         if (!is_list(s))
                 return bad_value(l, k, s, path, "not a list");
         if (config_setting_length(s) > CONFIG_LIST_MAX) {
-                config_problem(l, CONFIG_ERROR, s, "%s: %d entries; allowed: at most %d", path, config_setting_length(s),
-                               CONFIG_LIST_MAX);
+                config_problem(l, CONFIG_ERROR, s, "%s: %d entries; allowed: at most %d", path,
+                               config_setting_length(s), CONFIG_LIST_MAX);
                 return false;
         }
         return true;
@@ -252,7 +259,8 @@ static bool is_default(const ConfigKey *k, const config_setting_t *s);
 
 /* What an entry of an exit_codes list means: `code`, or `from` and `to`. */
 static bool check_exit_code(ConfigLoader *l, const config_setting_t *group, const char *path) {
-        const config_setting_t *code = config_setting_get_member(group, "code"), *from = config_setting_get_member(group, "from"),
+        const config_setting_t *code = config_setting_get_member(group, "code"),
+                               *from = config_setting_get_member(group, "from"),
                                *to = config_setting_get_member(group, "to");
 
         if (code ? from || to : !from || !to) {
@@ -267,7 +275,8 @@ static bool check_exit_code(ConfigLoader *l, const config_setting_t *group, cons
         return true;
 }
 
-static bool check_members(ConfigLoader *l, const ConfigKey *table, const config_setting_t *group, const char *path) {
+static bool check_members(ConfigLoader *l, const ConfigKey *table, const config_setting_t *group,
+                          const char *path) {
         char entry[CONFIG_KEY_MAX];
         bool good = true;
 
@@ -315,7 +324,8 @@ static bool check_type(ConfigLoader *l, const ConfigKey *k, const config_setting
         case KEY_INTEGER:
                 return check_integer(l, k, s, path);
         case KEY_BOOLEAN:
-                return config_setting_type(s) == CONFIG_TYPE_BOOL || bad_value(l, k, s, path, "not a boolean");
+                return config_setting_type(s) == CONFIG_TYPE_BOOL ||
+                       bad_value(l, k, s, path, "not a boolean");
         case KEY_CHOICE:
                 return check_choice(l, k, s, path);
         case KEY_STRINGS:
@@ -351,7 +361,8 @@ static bool is_default(const ConfigKey *k, const config_setting_t *s) {
                 return choice_of(k, config_setting_get_string(s))->value == k->number;
         case KEY_STRINGS:
                 for (int i = 0; i < config_setting_length(s); i++)
-                        if (!k->list || !k->list[i] || strcmp(config_setting_get_string(element(s, i)), k->list[i]) != 0)
+                        if (!k->list || !k->list[i] ||
+                            strcmp(config_setting_get_string(element(s, i)), k->list[i]) != 0)
                                 return false;
                 return !k->list || !k->list[config_setting_length(s)];
         case KEY_GROUPS:
@@ -517,7 +528,9 @@ static void load_group(ConfigLoader *l, const config_setting_t *group, const cha
                         char shown[SHOWN_SIZE];
 
                         config_show_value(s, false, shown, sizeof shown);
-                        config_problem(l, CONFIG_ERROR, s, "%s: value %s: not a group; allowed: %s = { ... };", path, shown, path);
+                        config_problem(l, CONFIG_ERROR, s,
+                                       "%s: value %s: not a group; allowed: %s = { ... };", path, shown,
+                                       path);
                 } else
                         load_group(l, s, path);
         }
@@ -536,7 +549,8 @@ static void report_missing(ConfigLoader *l) {
                 if (!k->required || l->seen[k - config_keys])
                         continue;
                 config_key_allowed(k, &allowed);
-                config_problem(l, CONFIG_ERROR, NULL, "%s: missing; allowed: %s", k->name, allowed.data ? allowed.data : "");
+                config_problem(l, CONFIG_ERROR, NULL, "%s: missing; allowed: %s", k->name,
+                               allowed.data ? allowed.data : "");
         }
 }
 
@@ -544,7 +558,8 @@ static void report_syntax(ConfigLoader *l, const config_t *tree) {
         const char *file = config_error_file(tree) ? config_error_file(tree) : l->c->file;
         CLEANUP_BUF Buf text = { 0 };
 
-        buf_printf(&text, "%s:%d: %s", file, config_error_line(tree), config_error_text(tree) ? config_error_text(tree) : "error");
+        buf_printf(&text, "%s:%d: %s", file, config_error_line(tree),
+                   config_error_text(tree) ? config_error_text(tree) : "error");
         if (l->text.dotted_file && strcmp(l->text.dotted_file, file) == 0 &&
             l->text.dotted_line == (unsigned) config_error_line(tree))
                 buf_puts(&text, "; a dotted name is a group: write group = { name = value; };");
@@ -585,7 +600,7 @@ static int loader_run(ConfigLoader *l) {
 }
 
 int config_load(const char *path, ConfigReport report, void *userdata, Config **ret) {
-        CLEANUP(config_free) Config *c = calloc(1, sizeof *c);
+        Config *c CLEANUP(config_free) = calloc(1, sizeof *c);
         ConfigLoader l = { .c = c, .report = report, .userdata = userdata };
         int r;
 

@@ -85,11 +85,14 @@ static void close_group(Buf *ret, const char *group) {
 int config_write_example(Buf *ret) {
         char group[64] = "", last[64] = "";
 
-        buf_puts(ret, "# Configuration of iot-jobs-agent and iot-jobs-runner, in the syntax of libconfig: see "
-                      "iot-jobs-agent.conf(5).\n"
-                      "# Every key is here with its default, or an example where it has none, and commented out. Three must be "
-                      "set: thing_name,\n"
-                      "# endpoint and credentials.ca_file. \"iot-jobs-agent --check-config\" names every problem at once.\n\n");
+        buf_puts(ret,
+                 "# Configuration of iot-jobs-agent and iot-jobs-runner, in the syntax of libconfig: see "
+                 "iot-jobs-agent.conf(5).\n"
+                 "# Every key is here with its default, or an example where it has none, and commented out. "
+                 "Three must be "
+                 "set: thing_name,\n"
+                 "# endpoint and credentials.ca_file. \"iot-jobs-agent --check-config\" names every problem "
+                 "at once.\n\n");
         for (const ConfigKey *k = config_keys; k->name && !ret->error; k++) {
                 const char *name = split_name(k->name, group, sizeof group);
 

@@ -48,7 +48,8 @@ static int run(bool write, const char *name) {
         }
         r = wanted(name, now ? now : "", &text);
         if (r < 0) {
-                (void) fprintf(stderr, "%s: %s\n", name, r == -EBADMSG ? "the two marker lines are missing" : strerror(-r));
+                (void) fprintf(stderr, "%s: %s\n", name,
+                               r == -EBADMSG ? "the two marker lines are missing" : strerror(-r));
                 return EXIT_FAILURE;
         }
         if (write)

@@ -40,20 +40,20 @@ typedef struct ConfigKey {
         const char *name; /* dotted; NULL ends the table */
         KeyType type;
         bool required;
-        bool later;                /* known to this version, but refused unless it is set to its default */
-        bool secret;               /* messages show a value only up to its '=' */
-        int64_t min, max;          /* KEY_INTEGER */
-        int64_t number;            /* default of KEY_INTEGER, KEY_BOOLEAN, KEY_CHOICE */
-        const char *const *list;   /* default of KEY_STRING (its first entry) and KEY_STRINGS; NULL = none */
-        const KeyChoice *choices;  /* KEY_CHOICE */
+        bool later;               /* known to this version, but refused unless it is set to its default */
+        bool secret;              /* messages show a value only up to its '=' */
+        int64_t min, max;         /* KEY_INTEGER */
+        int64_t number;           /* default of KEY_INTEGER, KEY_BOOLEAN, KEY_CHOICE */
+        const char *const *list;  /* default of KEY_STRING (its first entry) and KEY_STRINGS; NULL = none */
+        const KeyChoice *choices; /* KEY_CHOICE */
         const struct ConfigKey *members; /* KEY_GROUPS */
-        KeyCheck check;            /* KEY_STRING, each entry of KEY_STRINGS and KEY_FREE */
-        const char *allowed;       /* what `check` takes, in words */
-        ptrdiff_t offset;          /* into Config (members: ConfigOverride) or KEY_NOT_STORED */
-        const char *unit;          /* "seconds" */
-        const char *default_text;  /* where the default is not a value but a rule */
-        const char *example;       /* right side for conf/agent.conf where there is no default */
-        const char *doc;           /* sentences, each ending in a full stop */
+        KeyCheck check;                  /* KEY_STRING, each entry of KEY_STRINGS and KEY_FREE */
+        const char *allowed;             /* what `check` takes, in words */
+        ptrdiff_t offset;                /* into Config (members: ConfigOverride) or KEY_NOT_STORED */
+        const char *unit;                /* "seconds" */
+        const char *default_text;        /* where the default is not a value but a rule */
+        const char *example;             /* right side for conf/agent.conf where there is no default */
+        const char *doc;                 /* sentences, each ending in a full stop */
 } ConfigKey;
 
 extern const ConfigKey config_keys[];
@@ -73,7 +73,8 @@ typedef struct ConfigText {
         size_t n_files;
         char **wide; /* NULL-terminated: "KEY=NUMBER" of integers that do not fit 32 bits */
         size_t n_wide;
-        const char *dotted_file; /* one of files: the first `group.name`, which libconfig takes for a syntax error; or NULL */
+        /* The first `group.name`, which libconfig takes for a syntax error: one of `files`, or NULL. */
+        const char *dotted_file;
         unsigned dotted_line;
 } ConfigText;
 
@@ -93,12 +94,12 @@ typedef struct ConfigLoader {
         ConfigReport report;
         void *userdata;
         size_t errors;
-        int no_memory; /* 0 or -ENOMEM */
+        int no_memory;                 /* 0 or -ENOMEM */
         const config_setting_t **seen; /* one per key of config_keys: where it is set, or NULL */
 } ConfigLoader;
 
-void config_problem(ConfigLoader *l, ConfigSeverity severity, const config_setting_t *at, const char *format, ...)
-        PRINTF_LIKE(4, 5);
+void config_problem(ConfigLoader *l, ConfigSeverity severity, const config_setting_t *at, const char *format,
+                    ...) PRINTF_LIKE(4, 5);
 /* Where a key is set, or NULL. */
 const config_setting_t *config_seen(const ConfigLoader *l, const char *name);
 /* After the values: what depends on the environment or on other keys. */

@@ -79,7 +79,8 @@ static void resolve_directory(ConfigLoader *l, const char *key, const char *vari
                 char shown[CONFIG_VALUE_SHOWN_MAX + 16];
 
                 config_show_string(first, false, shown, sizeof shown);
-                config_problem(l, CONFIG_ERROR, NULL, "%s: value %s of $%s: not valid; allowed: an absolute path", key, shown,
+                config_problem(l, CONFIG_ERROR, NULL,
+                               "%s: value %s of $%s: not valid; allowed: an absolute path", key, shown,
                                variable);
                 return;
         }
@@ -92,17 +93,23 @@ static void resolve_connection(ConfigLoader *l) {
         if (!c->client_id && c->thing_name)
                 set_string(l, &c->client_id, strdup(c->thing_name));
         if (!c->alpn)
-                set_string(l, &c->alpn, strdup(c->port != 443 ? "" : c->username ? "mqtt" : "x-amzn-mqtt-ca"));
+                set_string(l, &c->alpn,
+                           strdup(c->port != 443 ? ""
+                                  : c->username  ? "mqtt"
+                                                 : "x-amzn-mqtt-ca"));
         if (c->publish_rate < 0)
                 c->publish_rate = c->endpoint && strstr(c->endpoint, ".amazonaws.com") ? 50 : 0;
 }
 
 static void resolve_handler_directories(ConfigLoader *l) {
-        const config_setting_t *one = config_seen(l, "handlers.directory"), *all = config_seen(l, "handlers.directories");
+        const config_setting_t *one = config_seen(l, "handlers.directory"),
+                               *all = config_seen(l, "handlers.directories");
 
         if (one && all)
-                config_problem(l, CONFIG_ERROR, one, "handlers.directory: set together with handlers.directories (line %u); "
-                               "allowed: one of the two", (unsigned) config_setting_source_line(all));
+                config_problem(l, CONFIG_ERROR, one,
+                               "handlers.directory: set together with handlers.directories (line %u); "
+                               "allowed: one of the two",
+                               (unsigned) config_setting_source_line(all));
         else if (one && config_setting_type(one) == CONFIG_TYPE_STRING) {
                 CLEANUP_FREE char *copy = strdup(config_setting_get_string(one));
 
@@ -111,14 +118,16 @@ static void resolve_handler_directories(ConfigLoader *l) {
                 else
                         l->no_memory = -ENOMEM;
         } else if (all && l->c->handler_directories && !l->c->handler_directories[0])
-                config_problem(l, CONFIG_ERROR, all, "handlers.directories: value [ ]: empty; allowed: at least one absolute path");
+                config_problem(l, CONFIG_ERROR, all,
+                               "handlers.directories: value [ ]: empty; allowed: at least one absolute path");
 }
 
 /* ---- relationships ---- */
 
 static void check_needs(ConfigLoader *l, const char *key, const char *other) {
         if (config_seen(l, key) && !config_seen(l, other))
-                config_problem(l, CONFIG_ERROR, config_seen(l, key), "%s: needs %s, which is missing", key, other);
+                config_problem(l, CONFIG_ERROR, config_seen(l, key), "%s: needs %s, which is missing", key,
+                               other);
 }
 
 static void check_credentials(ConfigLoader *l) {
@@ -127,7 +136,8 @@ static void check_credentials(ConfigLoader *l) {
         check_needs(l, "credentials.password_file", "credentials.username");
         if (!config_seen(l, "credentials.cert_file") && !config_seen(l, "credentials.key_file") &&
             !config_seen(l, "credentials.username"))
-                config_problem(l, CONFIG_WARNING, NULL, "credentials: neither cert_file and key_file nor username is set: the "
+                config_problem(l, CONFIG_WARNING, NULL,
+                               "credentials: neither cert_file and key_file nor username is set: the "
                                "broker has to let everyone in");
 }
 
@@ -135,9 +145,10 @@ static void check_reconnect(ConfigLoader *l) {
         const config_setting_t *at = config_seen(l, "connection.reconnect_min");
 
         if (l->c->reconnect_min > l->c->reconnect_max)
-                config_problem(l, CONFIG_ERROR, at ? at : config_seen(l, "connection.reconnect_max"),
-                               "connection.reconnect_min: value %lld: larger than connection.reconnect_max (%lld)",
-                               (long long) l->c->reconnect_min, (long long) l->c->reconnect_max);
+                config_problem(
+                        l, CONFIG_ERROR, at ? at : config_seen(l, "connection.reconnect_max"),
+                        "connection.reconnect_min: value %lld: larger than connection.reconnect_max (%lld)",
+                        (long long) l->c->reconnect_min, (long long) l->c->reconnect_max);
 }
 
 static void check_environment(ConfigLoader *l) {
@@ -149,8 +160,9 @@ static void check_environment(ConfigLoader *l) {
 
                         if (strncmp(list[i], list[j], n + 1) == 0) {
                                 config_problem(l, CONFIG_ERROR, config_seen(l, "handlers.environment"),
-                                               "handlers.environment[%zu]: value \"%.*s=...\": the name is there already", i, (int) n,
-                                               list[i]);
+                                               "handlers.environment[%zu]: value \"%.*s=...\": the name is "
+                                               "there already",
+                                               i, (int) n, list[i]);
                                 break;
                         }
                 }
@@ -163,8 +175,9 @@ static void check_overrides(ConfigLoader *l) {
 
                         if (name && l->c->overrides[j].name && strcmp(name, l->c->overrides[j].name) == 0)
                                 config_problem(l, CONFIG_ERROR, config_seen(l, "handlers.override"),
-                                               "handlers.override[%zu].name: value \"%s\": there already, as handlers.override[%zu]", i,
-                                               name, j);
+                                               "handlers.override[%zu].name: value \"%s\": there already, as "
+                                               "handlers.override[%zu]",
+                                               i, name, j);
                 }
 }
 
@@ -194,7 +207,8 @@ typedef struct FileCheck {
         bool bad;
 } FileCheck;
 
-static void file_problem(FileCheck *f, ConfigSeverity severity, const char *key, const char *path, const char *what) {
+static void file_problem(FileCheck *f, ConfigSeverity severity, const char *key, const char *path,
+                         const char *what) {
         CLEANUP_BUF Buf text = { 0 };
 
         f->bad = f->bad || severity == CONFIG_ERROR;
@@ -246,7 +260,8 @@ static void check_credential(FileCheck *f, const char *key, const char *path, co
                 return;
         fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
         if (fd < 0 || fstat(fd, &st) < 0) {
-                (void) snprintf(why, sizeof why, "cannot be read: %s; allowed: a file the agent may read", strerror(errno));
+                (void) snprintf(why, sizeof why, "cannot be read: %s; allowed: a file the agent may read",
+                                strerror(errno));
                 what = why;
         } else if (!S_ISREG(st.st_mode))
                 what = "not a regular file";
@@ -255,7 +270,8 @@ static void check_credential(FileCheck *f, const char *key, const char *path, co
         if (what)
                 file_problem(f, CONFIG_ERROR, key, path, what);
         else if ((!label || strcmp(label, "PRIVATE KEY") == 0) && (st.st_mode & S_IRWXO))
-                file_problem(f, CONFIG_WARNING, key, path, "everyone on this machine can read or change it; chmod o= it");
+                file_problem(f, CONFIG_WARNING, key, path,
+                             "everyone on this machine can read or change it; chmod o= it");
 }
 
 static void check_directory(FileCheck *f, const char *path) {

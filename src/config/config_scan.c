@@ -91,8 +91,8 @@ static int frame_push(Scan *s, const Cursor *c, bool list) {
         char path[CONFIG_KEY_MAX];
 
         if (s->depth == CONFIG_NESTING_MAX)
-                return error_set(s->e, EINVAL, "%s:%u: groups and lists nested deeper than %d", c->file, c->line,
-                                 CONFIG_NESTING_MAX);
+                return error_set(s->e, EINVAL, "%s:%u: groups and lists nested deeper than %d", c->file,
+                                 c->line, CONFIG_NESTING_MAX);
         value_path(s, path);
         s->depth++;
         memcpy(s->frames[s->depth].path, path, sizeof path);
@@ -207,7 +207,8 @@ static int take_number(Scan *s, Cursor *c) {
         if (!token_is_wide(start, (size_t) (c->p - start)))
                 return 0;
         value_path(s, path);
-        (void) snprintf(entry, sizeof entry, "%s=%.*s", path, (int) MIN_OF(c->p - start, CONFIG_VALUE_SHOWN_MAX), start);
+        (void) snprintf(entry, sizeof entry, "%s=%.*s", path,
+                        (int) MIN_OF(c->p - start, CONFIG_VALUE_SHOWN_MAX), start);
         return list_add(&s->text->wide, &s->text->n_wide, entry);
 }
 
@@ -239,11 +240,13 @@ static int take_include(Scan *s, Cursor *c) {
         while (c->p < c->end && *c->p != '"' && *c->p != '\n' && *c->p != '\\')
                 c->p++;
         if (*c->p != '"' || c->p == start)
-                return error_set(s->e, EINVAL, "%s:%u: @include: a file name in double quotes without \\ expected", c->file,
+                return error_set(s->e, EINVAL,
+                                 "%s:%u: @include: a file name in double quotes without \\ expected", c->file,
                                  c->line);
         name = strndup(start, (size_t) (c->p - start));
         c->p++;
-        if (!name || asprintf(&path, "%s%s%s", name[0] == '/' ? "" : s->directory, name[0] == '/' ? "" : "/", name) < 0) {
+        if (!name || asprintf(&path, "%s%s%s", name[0] == '/' ? "" : s->directory, name[0] == '/' ? "" : "/",
+                              name) < 0) {
                 path = NULL;
                 return error_errno(s->e, ENOMEM, "%s", c->file);
         }

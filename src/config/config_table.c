@@ -70,8 +70,8 @@ static bool check_socket(const char *value) {
 static bool check_proxy(const char *value) {
         static const char scheme[] = "http://";
 
-        return strncmp(value, scheme, sizeof scheme - 1) == 0 && value[sizeof scheme - 1] && is_text(value, 1, 512) &&
-               !strchr(value, ' ');
+        return strncmp(value, scheme, sizeof scheme - 1) == 0 && value[sizeof scheme - 1] &&
+               is_text(value, 1, 512) && !strchr(value, ' ');
 }
 
 static bool check_user(const char *value) {
@@ -85,7 +85,8 @@ static bool check_handler(const char *value) {
 static bool check_environment(const char *value) {
         const char *equals = strchr(value, '=');
 
-        if (!equals || equals == value || (value[0] >= '0' && value[0] <= '9') || strlen(value) > CONFIG_STRING_MAX)
+        if (!equals || equals == value || (value[0] >= '0' && value[0] <= '9') ||
+            strlen(value) > CONFIG_STRING_MAX)
                 return false;
         for (const char *p = value; p < equals; p++)
                 if (!is_alnum(*p) && *p != '_')
@@ -102,10 +103,13 @@ static bool check_memory(const char *value) {
 
         if (strcmp(value, "infinity") == 0)
                 return true;
-        return digits >= 1 && digits <= 15 && (value[digits] == '\0' || (strchr("KMGT%", value[digits]) && !value[digits + 1]));
+        return digits >= 1 && digits <= 15 &&
+               (value[digits] == '\0' || (strchr("KMGT%", value[digits]) && !value[digits + 1]));
 }
 
 /* ---- choices ---- */
+
+/* clang-format off */
 
 static const KeyChoice transports[] = { { "mqtt", 0 }, { "websocket", 1 }, { NULL, 0 } };
 static const KeyChoice protocols[] = {
@@ -415,6 +419,8 @@ const ConfigKey config_keys[] = {
         { .name = NULL }
 };
 
+/* clang-format on */
+
 const ConfigKey *config_key_find(const ConfigKey *table, const char *name) {
         for (const ConfigKey *k = table; k->name; k++)
                 if (strcmp(k->name, name) == 0)
@@ -477,8 +483,8 @@ void config_key_allowed(const ConfigKey *k, Buf *ret) {
                 buf_puts(ret, k->allowed);
                 return;
         case KEY_INTEGER:
-                buf_printf(ret, "%lld to %lld%s%s", (long long) k->min, (long long) k->max, k->unit ? " " : "",
-                           k->unit ? k->unit : "");
+                buf_printf(ret, "%lld to %lld%s%s", (long long) k->min, (long long) k->max,
+                           k->unit ? " " : "", k->unit ? k->unit : "");
                 return;
         case KEY_BOOLEAN:
                 buf_puts(ret, "true, false");

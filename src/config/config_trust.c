@@ -23,16 +23,18 @@ static int check_inode(const Walk *w, const char *path, const struct stat *st) {
 
         if (st->st_uid != 0 && st->st_uid != w->uid) {
                 if (w->uid == 0)
-                        return error_set(w->e, EPERM, "%s: belongs to user %u; it must belong to root", path, st->st_uid);
-                return error_set(w->e, EPERM, "%s: belongs to user %u; it must belong to root or to user %u", path, st->st_uid,
-                                 w->uid);
+                        return error_set(w->e, EPERM, "%s: belongs to user %u; it must belong to root", path,
+                                         st->st_uid);
+                return error_set(w->e, EPERM, "%s: belongs to user %u; it must belong to root or to user %u",
+                                 path, st->st_uid, w->uid);
         }
         if (S_ISLNK(st->st_mode) || !writers)
                 return 0;
-        if (S_ISDIR(st->st_mode) && (st->st_mode & S_ISVTX)) /* nobody can replace what is in it and is ours */
+        if (S_ISDIR(st->st_mode) &&
+            (st->st_mode & S_ISVTX)) /* nobody can replace what is in it and is ours */
                 return 0;
-        return error_set(w->e, EPERM, "%s: writable by its group or by others (mode %04o); chmod go-w it", path,
-                         (unsigned) st->st_mode & 07777);
+        return error_set(w->e, EPERM, "%s: writable by its group or by others (mode %04o); chmod go-w it",
+                         path, (unsigned) st->st_mode & 07777);
 }
 
 static int follow_link(Walk *w, const char *path) {

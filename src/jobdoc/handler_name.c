@@ -5,8 +5,9 @@
 
 /* What package managers and editors leave beside a file they replace. An entry ending in '-' stands for every ending that
  * starts so. */
-static const char *const leftovers[] = { "dpkg-", "ucf-",    "rpmnew", "rpmsave", "rpmorig", "pacnew", "pacsave", "pacorig",
-                                         "apk-",  "opkg-",   "swp",    "bak",     "orig",    "rej" };
+static const char *const leftovers[] = { "dpkg-",  "ucf-",    "rpmnew",  "rpmsave", "rpmorig",
+                                         "pacnew", "pacsave", "pacorig", "apk-",    "opkg-",
+                                         "swp",    "bak",     "orig",    "rej" };
 
 static bool is_leftover(const char *name) {
         const char *dot = strrchr(name, '.');
@@ -24,7 +25,8 @@ static bool is_leftover(const char *name) {
 }
 
 static bool is_name_byte(char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && strchr("._+-", c));
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+               (c && strchr("._+-", c));
 }
 
 bool handler_name_valid(const char *name, const char **ret_why) {

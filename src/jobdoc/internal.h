@@ -14,7 +14,8 @@ typedef struct Parser {
 } Parser;
 
 /* Fill the fault: the path is `where`, a dot where both are there, and `member`. Returns -EINVAL. */
-int job_fault(const Parser *p, const char *where, const char *member, const char *format, ...) PRINTF_LIKE(4, 5);
+int job_fault(const Parser *p, const char *where, const char *member, const char *format, ...)
+        PRINTF_LIKE(4, 5);
 
 /* The member "parameters" of the document into p->doc. 0, -EINVAL with the fault, -ENOMEM. */
 int job_parameters_parse(const Parser *p, const json_t *document) MUST_USE;

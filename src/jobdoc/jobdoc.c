@@ -23,12 +23,14 @@ int job_fault(const Parser *p, const char *where, const char *member, const char
         len = strlen(reason);
         while (len > 0 && !utf8_valid(reason, len)) /* cut inside a character */
                 reason[--len] = '\0';
-        (void) snprintf(p->fault->path, sizeof p->fault->path, "%s%s%s", where, where[0] && member[0] ? "." : "", member);
+        (void) snprintf(p->fault->path, sizeof p->fault->path, "%s%s%s", where,
+                        where[0] && member[0] ? "." : "", member);
         return -EINVAL;
 }
 
 /* The same with the offending text in front: `"/opt" is not in policy.paths`. */
-static int fault_quoting(const Parser *p, const char *where, const char *member, const char *text, const char *what) {
+static int fault_quoting(const Parser *p, const char *where, const char *member, const char *text,
+                         const char *what) {
         CLEANUP_FREE char *clean = text_sanitize(text, strlen(text), QUOTED_MAX, false);
 
         return clean ? job_fault(p, where, member, "\"%s\" %s", clean, what) : -ENOMEM;
@@ -49,7 +51,8 @@ static bool is_blank(const json_t *value) {
 }
 
 /* 0 with *ret = NULL if absent. */
-static int get_string(const Parser *p, const json_t *o, const char *where, const char *name, const char **ret) {
+static int get_string(const Parser *p, const json_t *o, const char *where, const char *name,
+                      const char **ret) {
         const json_t *value = member(o, name);
 
         *ret = NULL;
@@ -61,7 +64,8 @@ static int get_string(const Parser *p, const json_t *o, const char *where, const
         return 0;
 }
 
-static int need_string(const Parser *p, const json_t *o, const char *where, const char *name, const char **ret) {
+static int need_string(const Parser *p, const json_t *o, const char *where, const char *name,
+                       const char **ret) {
         int r = get_string(p, o, where, name, ret);
 
         if (r == 0 && !*ret)
@@ -71,7 +75,8 @@ static int need_string(const Parser *p, const json_t *o, const char *where, cons
         return r;
 }
 
-static int need_object(const Parser *p, const json_t *o, const char *where, const char *name, const json_t **ret) {
+static int need_object(const Parser *p, const json_t *o, const char *where, const char *name,
+                       const json_t **ret) {
         const json_t *value = member(o, name);
 
         if (!value)
@@ -112,7 +117,8 @@ static bool digits_parse(const char *text, int64_t *ret) {
 }
 
 /* 8, 8.0, "8": a whole number from 0 to max. *ret stays as it is if absent or "". */
-static int get_count(const Parser *p, const json_t *o, const char *where, const char *name, int64_t max, int64_t *ret) {
+static int get_count(const Parser *p, const json_t *o, const char *where, const char *name, int64_t max,
+                     int64_t *ret) {
         const json_t *value = member(o, name);
         int64_t v = -1;
 
@@ -186,7 +192,8 @@ static int parse_path(const Parser *p, const json_t *o, const char *where, JobSt
         if (!path || !*path || strcmp(path, "default") == 0)
                 return 0;
         for (const char *const *allowed = p->policy->paths; allowed && *allowed; allowed++)
-                if (path_length(path) == path_length(*allowed) && strncmp(path, *allowed, path_length(path)) == 0)
+                if (path_length(path) == path_length(*allowed) &&
+                    strncmp(path, *allowed, path_length(path)) == 0)
                         return copy_string(*allowed, &step->directory);
         return fault_quoting(p, where, "path", path, "is not allowed (policy.paths)");
 }
@@ -257,8 +264,9 @@ static int check_version(const Parser *p, const json_t *document) {
 
         if (!version)
                 return job_fault(p, "", "version", "missing");
-        if (json_is_string(version) ? strcmp(json_string_value(version), "1.0") == 0 :
-            json_is_number(version) && !(json_number_value(version) < 1) && !(json_number_value(version) > 1))
+        if (json_is_string(version) ? strcmp(json_string_value(version), "1.0") == 0
+                                    : json_is_number(version) && !(json_number_value(version) < 1) &&
+                                              !(json_number_value(version) > 1))
                 return 0;
         return job_fault(p, "", "version", "\"1.0\" expected");
 }
@@ -281,7 +289,8 @@ static int check_type(const Parser *p, const json_t *action, const char *where) 
                 return r;
         if (strcmp(type, "runCommand") == 0)
                 return job_fault(p, where, "type", "runCommand is not allowed (policy.run_command)");
-        return fault_quoting(p, where, "type", type, "is not a type of step; runHandler or runCommand expected");
+        return fault_quoting(p, where, "type", type,
+                             "is not a type of step; runHandler or runCommand expected");
 }
 
 static int parse_name(const Parser *p, const json_t *action, const char *where, JobStep *step) {
@@ -390,7 +399,8 @@ static int parse_form(const Parser *p, const json_t *document) {
                 return job_fault(p, "", "jws", "signed documents are not supported by this version");
         if (member(document, "operation")) {
                 if (json_is_array(member(document, "steps")))
-                        return job_fault(p, "", "operation", "given together with steps; one of the two expected");
+                        return job_fault(p, "", "operation",
+                                         "given together with steps; one of the two expected");
                 r = need_string(p, document, "", "operation", &operation);
                 if (r == 0)
                         r = check_handler(p, "", "operation", operation);

@@ -84,8 +84,8 @@ static bool is_shell_name(const char *name) {
         if (!*name || (*name >= '0' && *name <= '9'))
                 return false;
         for (; *name; name++)
-                if (!(*name >= 'a' && *name <= 'z') && !(*name >= 'A' && *name <= 'Z') && !(*name >= '0' && *name <= '9') &&
-                    *name != '_')
+                if (!(*name >= 'a' && *name <= 'z') && !(*name >= 'A' && *name <= 'Z') &&
+                    !(*name >= '0' && *name <= '9') && *name != '_')
                         return false;
         return true;
 }
@@ -118,7 +118,8 @@ static int add_parameter(const Parser *p, const char *name, const char *value, s
         JobParameter *slot;
 
         if (p->doc->n_parameters == JOBDOC_PARAMETERS_MAX)
-                return job_fault(p, "", "parameters", "more than %d that can be passed on", JOBDOC_PARAMETERS_MAX);
+                return job_fault(p, "", "parameters", "more than %d that can be passed on",
+                                 JOBDOC_PARAMETERS_MAX);
         slot = &p->doc->parameters[p->doc->n_parameters++];
         slot->name = strdup(name);
         slot->value = strndup(value, len);
@@ -150,13 +151,15 @@ int job_parameters_parse(const Parser *p, const json_t *document) {
                 return 0;
         if (!json_is_object(all))
                 return job_fault(p, "", "parameters", "an object expected");
-        p->doc->parameters = calloc(MIN_OF(json_object_size(all), (size_t) JOBDOC_PARAMETERS_MAX) + 1, sizeof(JobParameter));
+        p->doc->parameters = calloc(MIN_OF(json_object_size(all), (size_t) JOBDOC_PARAMETERS_MAX) + 1,
+                                    sizeof(JobParameter));
         if (!p->doc->parameters)
                 return -ENOMEM;
         c = object_enter(find_parameters(p, (json_t *) document), p->text + p->len);
         json_object_foreach(all, name, value) {
                 size_t literal_len, len = 0;
-                const char *literal = next_value(&c, &literal_len), *text = value_text(value, literal, literal_len, &len);
+                const char *literal = next_value(&c, &literal_len),
+                           *text = value_text(value, literal, literal_len, &len);
                 int r;
 
                 if (!text || !is_shell_name(name))

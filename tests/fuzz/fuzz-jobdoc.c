@@ -30,7 +30,8 @@ static void check_parameter(const JobParameter *p, const json_t *parsed) {
         json_t *again = NULL;
 
         assert(value && p->value);
-        assert(strspn(p->name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789") == strlen(p->name));
+        assert(strspn(p->name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789") ==
+               strlen(p->name));
         if (json_is_string(value))
                 assert(strcmp(json_string_value(value), p->value) == 0);
         else if (json_is_boolean(value))

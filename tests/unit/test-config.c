@@ -40,7 +40,8 @@ static void write_bytes(const char *name, const void *data, size_t len) {
         char path[PATH_MAX];
         FILE *f;
 
-        (void) snprintf(path, sizeof path, "%s%s%s", name[0] == '/' ? "" : dir, name[0] == '/' ? "" : "/", name);
+        (void) snprintf(path, sizeof path, "%s%s%s", name[0] == '/' ? "" : dir, name[0] == '/' ? "" : "/",
+                        name);
         f = fopen(path, "we");
         ck_assert_ptr_nonnull(f);
         ck_assert_uint_eq(fwrite(data, 1, len, f), len);
@@ -79,20 +80,20 @@ static Config *load(const char *text, int expected, const char *reports) {
 
         write_text("agent.conf", text);
         r = config_load(file, collect, &b, &c);
-        ck_assert_msg(r == expected && strcmp(b.data ? b.data : "", reports) == 0, "result %d\n%s\n--- expected ---\n%s\n---", r,
-                      b.data ? b.data : "", reports);
+        ck_assert_msg(r == expected && strcmp(b.data ? b.data : "", reports) == 0,
+                      "result %d\n%s\n--- expected ---\n%s\n---", r, b.data ? b.data : "", reports);
         ck_assert((c != NULL) == (r == 0));
         return c;
 }
 
-#define REQUIRED "thing_name = \"t\"; endpoint = \"broker.example\"; "
+#define REQUIRED    "thing_name = \"t\"; endpoint = \"broker.example\"; "
 #define CREDENTIALS "credentials = { ca_file = \"/ca\"; cert_file = \"/cert\"; key_file = \"/key\"; };"
-#define BASE REQUIRED CREDENTIALS "\n"
+#define BASE        REQUIRED CREDENTIALS "\n"
 
 /* ---- good files ---- */
 
 START_TEST(defaults) {
-        CLEANUP(config_free) Config *c = load(BASE, 0, "");
+        Config *c CLEANUP(config_free) = load(BASE, 0, "");
 
         ck_assert_str_eq(c->file, file);
         ck_assert_str_eq(c->thing_name, "t");
@@ -119,7 +120,7 @@ START_TEST(defaults) {
 END_TEST
 
 START_TEST(defaults_of_runner) {
-        CLEANUP(config_free) Config *c = load(BASE, 0, "");
+        Config *c CLEANUP(config_free) = load(BASE, 0, "");
 
         ck_assert_str_eq(c->handler_directories[0], "/etc/iot-jobs/handlers.d");
         ck_assert_ptr_null(c->handler_directories[1]);
@@ -147,14 +148,18 @@ START_TEST(defaults_of_runner) {
 END_TEST
 
 START_TEST(every_value) {
-        CLEANUP(config_free) Config *c = load(
+        Config *c CLEANUP(config_free) = load(
                 "thing_name = \"a:b_c-9\"; client_id = \"c d\"; endpoint = \"fe80::1\"; port = 0x1F40;\n"
-                "connection : { protocol = \"5\"; alpn = \"x\"; keep_alive = 30L; clean_session = false; qos = 0; connect_timeout = 1;\n"
-                "  operation_timeout = 2; reconnect_min = 3; reconnect_max = 3; stable = 0; publish_rate = 7; };\n"
+                "connection : { protocol = \"5\"; alpn = \"x\"; keep_alive = 30L; clean_session = false; qos "
+                "= 0; connect_timeout = 1;\n"
+                "  operation_timeout = 2; reconnect_min = 3; reconnect_max = 3; stable = 0; publish_rate = "
+                "7; };\n"
                 "credentials = { ca_file = \"/ca\"; username = \"u\"; password_file = \"/p\"; };\n"
-                "handlers = { directories = ( \"/a\", \"/b\" ); timeout = 0; kill_grace = 4; on_interrupt = \"rerun\"; max_attempts = 0;\n"
+                "handlers = { directories = ( \"/a\", \"/b\" ); timeout = 0; kill_grace = 4; on_interrupt = "
+                "\"rerun\"; max_attempts = 0;\n"
                 "  report_output = \"never\"; environment = [ \"A=1\", \"B=\" ]; };\n"
-                "jobs = { max_concurrent = 10; on_orphan = \"leave\"; progress_interval = 0; poll_interval = 0; step_timeout_margin = 0; };\n"
+                "jobs = { max_concurrent = 10; on_orphan = \"leave\"; progress_interval = 0; poll_interval = "
+                "0; step_timeout_margin = 0; };\n"
                 "policy = { paths = [ \"/opt\" ]; }; log = { level = \"debug\"; redact = ( \"secret\" ); };\n"
                 "runner = { socket = \"/s\"; path = \"/r\"; }; agent_user = \"nobody\";\n"
                 "state_directory = \"/state\"; runtime_directory = \"/runtime\";\n",
@@ -166,8 +171,9 @@ START_TEST(every_value) {
         ck_assert_str_eq(c->alpn, "x");
         ck_assert_int_eq(c->keep_alive, 30);
         ck_assert(!c->clean_session);
-        ck_assert_int_eq(c->qos + c->connect_timeout + c->operation_timeout + c->reconnect_min + c->reconnect_max + c->stable +
-                                 c->publish_rate, 16);
+        ck_assert_int_eq(c->qos + c->connect_timeout + c->operation_timeout + c->reconnect_min +
+                                 c->reconnect_max + c->stable + c->publish_rate,
+                         16);
         ck_assert_str_eq(c->username, "u");
         ck_assert_str_eq(c->handler_directories[1], "/b");
         ck_assert_int_eq(c->handler_timeout, 0);
@@ -191,9 +197,11 @@ START_TEST(every_value) {
 END_TEST
 
 START_TEST(overrides) {
-        CLEANUP(config_free) Config *c =
-                load(BASE "handlers = { override = ( { name = \"a\"; timeout = 5; }, { name = \"b.sh\"; kill_grace = 0; }, "
-                          "{ name = \"b\"; on_interrupt = \"rerun\"; } ); };", 0, "");
+        Config *c CLEANUP(config_free) =
+                load(BASE "handlers = { override = ( { name = \"a\"; timeout = 5; }, { name = \"b.sh\"; "
+                          "kill_grace = 0; }, "
+                          "{ name = \"b\"; on_interrupt = \"rerun\"; } ); };",
+                     0, "");
 
         ck_assert_uint_eq(c->n_overrides, 3);
         ck_assert_int_eq(config_override(c, "a")->timeout, 5);
@@ -210,14 +218,17 @@ END_TEST
 
 /* What a later version will know is fine as long as it says what is so anyway. */
 START_TEST(later_keys_at_default) {
-        CLEANUP(config_free) Config *c =
+        Config *c CLEANUP(config_free) =
                 load(BASE "connection = { transport = \"mqtt\"; };\n"
-                          "handlers = { retry_delay = 60; reboot_command = ( \"systemctl\", \"reboot\" ); reboot_timeout = 900;\n"
+                          "handlers = { retry_delay = 60; reboot_command = ( \"systemctl\", \"reboot\" "
+                          "); reboot_timeout = 900;\n"
                           "  device_client_args = false; exit_codes = ( );\n"
-                          "  override = ( { name = \"a\"; on_cancel = \"stop\"; inhibit_shutdown = false; private_network = false; } ); };\n"
+                          "  override = ( { name = \"a\"; on_cancel = \"stop\"; inhibit_shutdown = "
+                          "false; private_network = false; } ); };\n"
                           "policy = { run_command = false; run_as = [ ]; require_signature = false;\n"
                           "  trusted_keys = \"/etc/iot-jobs/trusted-keys.d\"; };\n"
-                          "facts = { };\n", 0, "");
+                          "facts = { };\n",
+                     0, "");
 
         ck_assert_uint_eq(c->n_overrides, 1);
 }
@@ -230,7 +241,8 @@ static const struct Derived {
 } derived[] = {
         { "thing_name = \"t\"; endpoint = \"x-ats.iot.eu-central-1.amazonaws.com\"; " CREDENTIALS, "", 50 },
         { "thing_name = \"t\"; endpoint = \"x.ats.iot.cn-north-1.amazonaws.com.cn\"; " CREDENTIALS, "", 50 },
-        { "thing_name = \"t\"; endpoint = \"amazonaws.com.example\"; port = 443; " CREDENTIALS, "x-amzn-mqtt-ca", 0 },
+        { "thing_name = \"t\"; endpoint = \"amazonaws.com.example\"; port = 443; " CREDENTIALS,
+          "x-amzn-mqtt-ca", 0 },
         { BASE "port = 443; connection = { alpn = \"\"; publish_rate = 0; };", "", 0 },
         { BASE "port = 443; connection = { alpn = \"h2\"; publish_rate = 3; };", "h2", 3 },
         { REQUIRED "port = 443; credentials = { ca_file = \"/ca\"; username = \"u\"; };", "mqtt", 0 },
@@ -239,7 +251,7 @@ static const struct Derived {
 };
 
 START_TEST(derived_values) {
-        CLEANUP(config_free) Config *c = load(derived[_i].text, 0, "");
+        Config *c CLEANUP(config_free) = load(derived[_i].text, 0, "");
 
         ck_assert_str_eq(c->alpn, derived[_i].alpn);
         ck_assert_int_eq(c->publish_rate, derived[_i].publish_rate);
@@ -247,7 +259,7 @@ START_TEST(derived_values) {
 END_TEST
 
 START_TEST(one_handler_directory) {
-        CLEANUP(config_free) Config *c = load(BASE "handlers = { directory = \"/h\"; };", 0, "");
+        Config *c CLEANUP(config_free) = load(BASE "handlers = { directory = \"/h\"; };", 0, "");
 
         ck_assert_str_eq(c->handler_directories[0], "/h");
         ck_assert_ptr_null(c->handler_directories[1]);
@@ -255,13 +267,15 @@ START_TEST(one_handler_directory) {
 END_TEST
 
 START_TEST(credential_names) {
-        CLEANUP(config_free) Config *c = NULL;
+        Config *c CLEANUP(config_free) = NULL;
 
         ck_assert_int_eq(mkdir(below("credentials"), 0755), 0);
         ck_assert_int_eq(setenv("CREDENTIALS_DIRECTORY", below("credentials"), 1), 0);
         write_text("credentials/here.pem", "");
         write_text("credentials/sub", "");
-        c = load(REQUIRED "credentials = { ca_file = \"here.pem\"; cert_file = \"absent.pem\"; key_file = \"./here.pem\"; };", 0, "");
+        c = load(REQUIRED "credentials = { ca_file = \"here.pem\"; cert_file = \"absent.pem\"; key_file = "
+                          "\"./here.pem\"; };",
+                 0, "");
         ck_assert_str_eq(c->ca_file, below("credentials/here.pem"));
         ck_assert_str_eq(c->cert_file, below("absent.pem"));
         ck_assert_str_eq(c->key_file, below("./here.pem"));
@@ -269,7 +283,8 @@ START_TEST(credential_names) {
 END_TEST
 
 START_TEST(directories_from_environment) {
-        CLEANUP(config_free) Config *c = NULL, *d = NULL;
+        Config *c CLEANUP(config_free) = NULL;
+        Config *d CLEANUP(config_free) = NULL;
 
         ck_assert_int_eq(setenv("STATE_DIRECTORY", "/from/state:/second", 1), 0);
         ck_assert_int_eq(setenv("RUNTIME_DIRECTORY", "/from/runtime", 1), 0);
@@ -280,13 +295,14 @@ START_TEST(directories_from_environment) {
         ck_assert_str_eq(d->state_directory, "/key");
         ck_assert_int_eq(setenv("RUNTIME_DIRECTORY", "relative", 1), 0);
         (void) load(BASE, -EINVAL,
-                    "error agent.conf: runtime_directory: value \"relative\" of $RUNTIME_DIRECTORY: not valid; allowed: an absolute "
+                    "error agent.conf: runtime_directory: value \"relative\" of $RUNTIME_DIRECTORY: not "
+                    "valid; allowed: an absolute "
                     "path\n");
 }
 END_TEST
 
 START_TEST(relative_file_name) {
-        CLEANUP(config_free) Config *c = NULL;
+        Config *c CLEANUP(config_free) = NULL;
         char cwd[PATH_MAX];
 
         write_text("agent.conf", BASE);
@@ -299,14 +315,18 @@ START_TEST(relative_file_name) {
 END_TEST
 
 START_TEST(included_file) {
-        CLEANUP(config_free) Config *c = NULL;
+        Config *c CLEANUP(config_free) = NULL;
 
         write_text("jobs.conf", "max_concurrent = 3;\n  @include \"more.conf\"\n");
-        write_text("more.conf", "# nothing but\nmax_concurent = 3; on_orphan = \"x\"; poll_interval = 2147483648;\n");
+        write_text("more.conf",
+                   "# nothing but\nmax_concurent = 3; on_orphan = \"x\"; poll_interval = 2147483648;\n");
         (void) load(BASE "jobs = {\n@include \"jobs.conf\"\n};", -EINVAL,
-                    "warning more.conf:2: jobs.max_concurent: unknown key, ignored (did you mean jobs.max_concurrent?)\n"
-                    "error more.conf:2: jobs.on_orphan: value \"x\": not known; allowed: \"fail\", \"run\", \"leave\"\n"
-                    "error more.conf:2: jobs.poll_interval: value 2147483648: outside 32 bits; allowed: 0 to 604800 seconds, 0 for "
+                    "warning more.conf:2: jobs.max_concurent: unknown key, ignored (did you mean "
+                    "jobs.max_concurrent?)\n"
+                    "error more.conf:2: jobs.on_orphan: value \"x\": not known; allowed: \"fail\", \"run\", "
+                    "\"leave\"\n"
+                    "error more.conf:2: jobs.poll_interval: value 2147483648: outside 32 bits; allowed: 0 to "
+                    "604800 seconds, 0 for "
                     "never\n");
         write_text("more.conf", "on_orphan = \"run\";");
         c = load(BASE "jobs = {\n@include \"jobs.conf\"\n};", 0, "");
@@ -318,7 +338,10 @@ END_TEST
 /* ---- bad files ---- */
 
 #define TIMEOUT_ALLOWED "; allowed: 0 to 31536000 seconds, 0 for none\n"
-#define ENVIRONMENT_ALLOWED ": not valid; allowed: NAME=value, NAME of [A-Za-z_][A-Za-z0-9_]* and not IOT_JOB_*\n"
+#define ENVIRONMENT_ALLOWED                                                                                  \
+        ": not valid; allowed: NAME=value, NAME of [A-Za-z_][A-Za-z0-9_]* and not IOT_JOB_*\n"
+
+/* clang-format off */
 
 /* The value stands in line 2. */
 static const struct BadFile {
@@ -413,6 +436,8 @@ static const struct BadFile {
         { "x = (((((((((((((((((1)))))))))))))))));", "error agent.conf:2: groups and lists nested deeper than 16\n" },
 };
 
+/* clang-format on */
+
 START_TEST(bad_file) {
         CLEANUP_BUF Buf text = { 0 };
 
@@ -420,6 +445,8 @@ START_TEST(bad_file) {
         (void) load(text.data, -EINVAL, bad[_i].reports);
 }
 END_TEST
+
+/* clang-format off */
 
 /* Keys that this version knows, checks and refuses. */
 static const struct Later {
@@ -457,44 +484,58 @@ static const struct Later {
         { "facts = { site = \"x\"; };", "facts", "{ ... }", NULL },
 };
 
+/* clang-format on */
+
 START_TEST(later_key) {
         const struct Later *k = &later[_i];
         CLEANUP_BUF Buf text = { 0 }, reports = { 0 };
 
         buf_printf(&text, "%s%s\n", BASE, k->text);
-        buf_printf(&reports, "error agent.conf:2: %s: value %s: not supported yet; allowed: %s\n", k->key, k->value,
-                   k->allowed ? k->allowed : "leave it out");
+        buf_printf(&reports, "error agent.conf:2: %s: value %s: not supported yet; allowed: %s\n", k->key,
+                   k->value, k->allowed ? k->allowed : "leave it out");
         (void) load(text.data, -EINVAL, reports.data);
 }
 END_TEST
 
 START_TEST(later_credentials) {
-        (void) load(REQUIRED "credentials = { ca_file = \"/ca\"; username = \"u\"; key_uri = \"pkcs11:x\"; engine = \"e\";\n"
+        (void) load(REQUIRED "credentials = { ca_file = \"/ca\"; username = \"u\"; key_uri = \"pkcs11:x\"; "
+                             "engine = \"e\";\n"
                              "region = \"r\"; aws_credentials_file = \"f\"; };",
                     -EINVAL,
-                    "error agent.conf:1: credentials.key_uri: value \"pkcs11:x\": not supported yet; allowed: leave it out\n"
-                    "error agent.conf:1: credentials.engine: value \"e\": not supported yet; allowed: leave it out\n"
-                    "error agent.conf:2: credentials.region: value \"r\": not supported yet; allowed: leave it out\n"
-                    "error agent.conf:2: credentials.aws_credentials_file: value \"f\": not supported yet; allowed: leave it out\n");
+                    "error agent.conf:1: credentials.key_uri: value \"pkcs11:x\": not supported yet; "
+                    "allowed: leave it out\n"
+                    "error agent.conf:1: credentials.engine: value \"e\": not supported yet; allowed: leave "
+                    "it out\n"
+                    "error agent.conf:2: credentials.region: value \"r\": not supported yet; allowed: leave "
+                    "it out\n"
+                    "error agent.conf:2: credentials.aws_credentials_file: value \"f\": not supported yet; "
+                    "allowed: leave it out\n");
 }
 END_TEST
 
 /* A wrong value of a later key is named as what it is. */
 START_TEST(later_keys_are_checked) {
-        (void) load(BASE "handlers = { exit_codes = ( { code = 256; outcome = \"retry\"; }, { code = 1; outcome = \"x\"; },\n"
-                         "{ code = 1; from = 2; to = 3; outcome = \"retry\"; }, { from = 3; to = 2; outcome = \"retry\"; }, { code = 1; } );\n"
+        (void) load(BASE "handlers = { exit_codes = ( { code = 256; outcome = \"retry\"; }, { code = 1; "
+                         "outcome = \"x\"; },\n"
+                         "{ code = 1; from = 2; to = 3; outcome = \"retry\"; }, { from = 3; to = 2; outcome "
+                         "= \"retry\"; }, { code = 1; } );\n"
                          "override = ( { name = \"a\"; memory_max = \"1X\"; cpu_weight = 0; } ); };\n"
                          "facts = { n = 1; };",
                     -EINVAL,
-                    "error agent.conf:2: handlers.exit_codes[0].code: value 256: out of range; allowed: 0 to 255\n"
-                    "error agent.conf:2: handlers.exit_codes[1].outcome: value \"x\": not known; allowed: \"success\", \"failure\", "
+                    "error agent.conf:2: handlers.exit_codes[0].code: value 256: out of range; allowed: 0 to "
+                    "255\n"
+                    "error agent.conf:2: handlers.exit_codes[1].outcome: value \"x\": not known; allowed: "
+                    "\"success\", \"failure\", "
                     "\"retry\", \"reboot\", \"reject\"\n"
                     "error agent.conf:3: handlers.exit_codes[2]: either code, or from and to, expected\n"
-                    "error agent.conf:3: handlers.exit_codes[3].from: value 3: larger than handlers.exit_codes[3].to (2)\n"
+                    "error agent.conf:3: handlers.exit_codes[3].from: value 3: larger than "
+                    "handlers.exit_codes[3].to (2)\n"
                     "error agent.conf:3: handlers.exit_codes[4].outcome: missing\n"
-                    "error agent.conf:4: handlers.override[0].memory_max: value \"1X\": not valid; allowed: bytes as digits with K, M, G, T "
+                    "error agent.conf:4: handlers.override[0].memory_max: value \"1X\": not valid; allowed: "
+                    "bytes as digits with K, M, G, T "
                     "or %, or \"infinity\"\n"
-                    "error agent.conf:4: handlers.override[0].cpu_weight: value 0: out of range; allowed: 1 to 10000\n"
+                    "error agent.conf:4: handlers.override[0].cpu_weight: value 0: out of range; allowed: 1 "
+                    "to 10000\n"
                     "error agent.conf:5: facts.n: value 1: not a string; allowed: strings\n");
 }
 END_TEST
@@ -502,21 +543,27 @@ END_TEST
 START_TEST(required_keys) {
         (void) load("", -EINVAL,
                     "error agent.conf: thing_name: missing; allowed: 1 to 128 characters of [a-zA-Z0-9:_-]\n"
-                    "error agent.conf: endpoint: missing; allowed: a host name or an IP address, without scheme, port or path\n"
+                    "error agent.conf: endpoint: missing; allowed: a host name or an IP address, without "
+                    "scheme, port or path\n"
                     "error agent.conf: credentials.ca_file: missing; allowed: a file name\n"
-                    "warning agent.conf: credentials: neither cert_file and key_file nor username is set: the broker has to let "
+                    "warning agent.conf: credentials: neither cert_file and key_file nor username is set: "
+                    "the broker has to let "
                     "everyone in\n");
 }
 END_TEST
 
 START_TEST(required_values) {
         (void) load("thing_name = \"a b\";\nendpoint = \"mqtts://x:8883/\";\n" CREDENTIALS, -EINVAL,
-                    "error agent.conf:1: thing_name: value \"a b\": not valid; allowed: 1 to 128 characters of [a-zA-Z0-9:_-]\n"
-                    "error agent.conf:2: endpoint: value \"mqtts://x:8883/\": not valid; allowed: a host name or an IP address, without "
+                    "error agent.conf:1: thing_name: value \"a b\": not valid; allowed: 1 to 128 characters "
+                    "of [a-zA-Z0-9:_-]\n"
+                    "error agent.conf:2: endpoint: value \"mqtts://x:8883/\": not valid; allowed: a host "
+                    "name or an IP address, without "
                     "scheme, port or path\n");
         (void) load("thing_name = \"\";\nendpoint = \"x:8883\";\n" CREDENTIALS, -EINVAL,
-                    "error agent.conf:1: thing_name: value \"\": not valid; allowed: 1 to 128 characters of [a-zA-Z0-9:_-]\n"
-                    "error agent.conf:2: endpoint: value \"x:8883\": not valid; allowed: a host name or an IP address, without scheme, "
+                    "error agent.conf:1: thing_name: value \"\": not valid; allowed: 1 to 128 characters of "
+                    "[a-zA-Z0-9:_-]\n"
+                    "error agent.conf:2: endpoint: value \"x:8883\": not valid; allowed: a host name or an "
+                    "IP address, without scheme, "
                     "port or path\n");
 }
 END_TEST
@@ -529,7 +576,8 @@ START_TEST(thing_name_length) {
         (void) snprintf(text, sizeof text, "thing_name = \"%s\"; endpoint = \"e\"; " CREDENTIALS, name);
         (void) load(text, -EINVAL,
                     "error agent.conf:1: thing_name: value "
-                    "\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...\": not valid; allowed: 1 to 128 "
+                    "\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...\":"
+                    " not valid; allowed: 1 to 128 "
                     "characters of [a-zA-Z0-9:_-]\n");
         name[128] = '\0';
         (void) snprintf(text, sizeof text, "thing_name = \"%s\"; endpoint = \"e\"; " CREDENTIALS, name);
@@ -538,13 +586,17 @@ START_TEST(thing_name_length) {
 END_TEST
 
 START_TEST(credentials_belong_together) {
-        (void) load(REQUIRED "credentials = { ca_file = \"/ca\";\nkey_file = \"/key\"; };", -EINVAL,
-                    "error agent.conf:2: credentials.key_file: needs credentials.cert_file, which is missing\n");
-        (void) load(REQUIRED "credentials = { ca_file = \"/ca\";\ncert_file = \"/cert\"; };", -EINVAL,
-                    "error agent.conf:2: credentials.cert_file: needs credentials.key_file, which is missing\n");
+        (void) load(
+                REQUIRED "credentials = { ca_file = \"/ca\";\nkey_file = \"/key\"; };", -EINVAL,
+                "error agent.conf:2: credentials.key_file: needs credentials.cert_file, which is missing\n");
+        (void) load(
+                REQUIRED "credentials = { ca_file = \"/ca\";\ncert_file = \"/cert\"; };", -EINVAL,
+                "error agent.conf:2: credentials.cert_file: needs credentials.key_file, which is missing\n");
         (void) load(REQUIRED "credentials = { ca_file = \"/ca\";\npassword_file = \"/p\"; };", -EINVAL,
-                    "error agent.conf:2: credentials.password_file: needs credentials.username, which is missing\n"
-                    "warning agent.conf: credentials: neither cert_file and key_file nor username is set: the broker has to let "
+                    "error agent.conf:2: credentials.password_file: needs credentials.username, which is "
+                    "missing\n"
+                    "warning agent.conf: credentials: neither cert_file and key_file nor username is set: "
+                    "the broker has to let "
                     "everyone in\n");
         (void) load(REQUIRED "credentials = { cert_file = \"/cert\"; key_file = \"/key\"; };", -EINVAL,
                     "error agent.conf: credentials.ca_file: missing; allowed: a file name\n");
@@ -552,16 +604,20 @@ START_TEST(credentials_belong_together) {
 END_TEST
 
 START_TEST(unknown_keys) {
-        CLEANUP(config_free) Config *c = load(BASE "colour = \"red\";\nmax_concurrent = 2;\njobs = { max_concurent = 3; nonsense = { a = 1; }; };\n"
-                                                   "handlers = { override = ( { name = \"a\"; time_out = 1; } ); };\nendpiont = \"x\";",
-                                              0,
-                                              "warning agent.conf:2: colour: unknown key, ignored\n"
-                                              "warning agent.conf:3: max_concurrent: unknown key, ignored (did you mean jobs.max_concurrent?)\n"
-                                              "warning agent.conf:4: jobs.max_concurent: unknown key, ignored (did you mean "
-                                              "jobs.max_concurrent?)\n"
-                                              "warning agent.conf:4: jobs.nonsense: unknown key, ignored\n"
-                                              "warning agent.conf:5: handlers.override[0].time_out: unknown key, ignored (did you mean timeout?)\n"
-                                              "warning agent.conf:6: endpiont: unknown key, ignored (did you mean endpoint?)\n");
+        Config *c CLEANUP(config_free) = load(
+                BASE "colour = \"red\";\nmax_concurrent = 2;\njobs = { max_concurent = 3; nonsense = { a "
+                     "= 1; }; };\n"
+                     "handlers = { override = ( { name = \"a\"; time_out = 1; } ); };\nendpiont = \"x\";",
+                0,
+                "warning agent.conf:2: colour: unknown key, ignored\n"
+                "warning agent.conf:3: max_concurrent: unknown key, ignored (did you mean "
+                "jobs.max_concurrent?)\n"
+                "warning agent.conf:4: jobs.max_concurent: unknown key, ignored (did you mean "
+                "jobs.max_concurrent?)\n"
+                "warning agent.conf:4: jobs.nonsense: unknown key, ignored\n"
+                "warning agent.conf:5: handlers.override[0].time_out: unknown key, ignored (did you "
+                "mean timeout?)\n"
+                "warning agent.conf:6: endpiont: unknown key, ignored (did you mean endpoint?)\n");
 
         ck_assert_int_eq(c->max_concurrent, 1);
 }
@@ -586,7 +642,8 @@ START_TEST(long_list) {
         for (int i = 1; i <= CONFIG_LIST_MAX; i++)
                 buf_printf(&text, ", \"p%d\"", i);
         buf_puts(&text, "); };");
-        (void) load(text.data, -EINVAL, "error agent.conf:2: log.redact: 129 entries; allowed: at most 128\n");
+        (void) load(text.data, -EINVAL,
+                    "error agent.conf:2: log.redact: 129 entries; allowed: at most 128\n");
 }
 END_TEST
 
@@ -630,7 +687,7 @@ END_TEST
 #define PEM(label) "-----BEGIN " label "-----\nAAAA\n-----END " label "-----\n"
 
 START_TEST(credential_files) {
-        CLEANUP(config_free) Config *c = NULL;
+        Config *c CLEANUP(config_free) = NULL;
         CLEANUP_BUF Buf b = { 0 };
 
         ck_assert_int_eq(mkdir(below("handlers"), 0755), 0);
@@ -640,23 +697,28 @@ START_TEST(credential_files) {
         write_text("password", "secret\n");
         ck_assert_int_eq(chmod(below("key"), 0600), 0);
         ck_assert_int_eq(chmod(below("password"), 0640), 0);
-        c = load(REQUIRED "credentials = { ca_file = \"ca\"; cert_file = \"cert\"; key_file = \"key\"; username = \"u\"; "
-                          "password_file = \"password\"; };", 0, "");
+        c = load(REQUIRED "credentials = { ca_file = \"ca\"; cert_file = \"cert\"; key_file = \"key\"; "
+                          "username = \"u\"; "
+                          "password_file = \"password\"; };",
+                 0, "");
         free(c->handler_directories[0]);
         c->handler_directories[0] = strdup(below("handlers"));
         ck_assert_int_eq(config_check_files(c, collect, &b), 0);
         ck_assert_ptr_null(b.data);
         ck_assert_int_eq(chmod(below("key"), 0644), 0);
         ck_assert_int_eq(config_check_files(c, collect, &b), 0);
-        ck_assert_str_eq(b.data, "warning agent.conf: credentials.key_file: value \"key\": everyone on this machine can read or change "
+        ck_assert_str_eq(b.data, "warning agent.conf: credentials.key_file: value \"key\": everyone on this "
+                                 "machine can read or change "
                                  "it; chmod o= it\n");
 }
 END_TEST
 
 START_TEST(bad_credential_files) {
-        CLEANUP(config_free) Config *c = load(REQUIRED "credentials = { ca_file = \"ca\"; cert_file = \"cert\"; key_file = \"key\"; "
-                                                       "username = \"u\"; password_file = \"password\"; };\n"
-                                                       "handlers = { directories = [ \"/nonexistent-handlers\" ]; };", 0, "");
+        Config *c CLEANUP(config_free) =
+                load(REQUIRED "credentials = { ca_file = \"ca\"; cert_file = \"cert\"; key_file = \"key\"; "
+                              "username = \"u\"; password_file = \"password\"; };\n"
+                              "handlers = { directories = [ \"/nonexistent-handlers\" ]; };",
+                     0, "");
         CLEANUP_BUF Buf b = { 0 };
 
         ck_assert_int_eq(mkdir(below("cert"), 0755), 0);
@@ -664,12 +726,16 @@ START_TEST(bad_credential_files) {
         write_text("password", "\n");
         ck_assert_int_eq(config_check_files(c, collect, &b), -EINVAL);
         ck_assert_str_eq(b.data,
-                         "error agent.conf: credentials.ca_file: value \"ca\": cannot be read: No such file or directory; allowed: a file "
+                         "error agent.conf: credentials.ca_file: value \"ca\": cannot be read: No such file "
+                         "or directory; allowed: a file "
                          "the agent may read\n"
                          "error agent.conf: credentials.cert_file: value \"cert\": not a regular file\n"
-                         "error agent.conf: credentials.key_file: value \"key\": not PEM: no \"-----BEGIN ... PRIVATE KEY-----\" in it\n"
-                         "error agent.conf: credentials.password_file: value \"password\": empty; allowed: a file with a password\n"
-                         "warning agent.conf: handlers.directories: value \"/nonexistent-handlers\": No such file or directory\n");
+                         "error agent.conf: credentials.key_file: value \"key\": not PEM: no \"-----BEGIN "
+                         "... PRIVATE KEY-----\" in it\n"
+                         "error agent.conf: credentials.password_file: value \"password\": empty; allowed: a "
+                         "file with a password\n"
+                         "warning agent.conf: handlers.directories: value \"/nonexistent-handlers\": No such "
+                         "file or directory\n");
 }
 END_TEST
 
@@ -689,9 +755,11 @@ START_TEST(trust_file) {
         write_text("agent.conf", BASE);
         expect_trust(file, 0, "");
         ck_assert_int_eq(chmod(file, 0664), 0);
-        expect_trust(file, -EPERM, "/agent.conf: writable by its group or by others (mode 0664); chmod go-w it");
+        expect_trust(file, -EPERM,
+                     "/agent.conf: writable by its group or by others (mode 0664); chmod go-w it");
         ck_assert_int_eq(chmod(file, 0646), 0);
-        expect_trust(file, -EPERM, "/agent.conf: writable by its group or by others (mode 0646); chmod go-w it");
+        expect_trust(file, -EPERM,
+                     "/agent.conf: writable by its group or by others (mode 0646); chmod go-w it");
         ck_assert_int_eq(chmod(file, 0600), 0);
         expect_trust(file, 0, "");
         expect_trust(below("absent.conf"), -ENOENT, "/absent.conf: No such file or directory");
@@ -705,7 +773,8 @@ START_TEST(trust_directories) {
         expect_trust(below("a/b/c.conf"), 0, "");
         expect_trust(below("./a//b/../b/c.conf"), 0, "");
         ck_assert_int_eq(chmod(below("a"), 0777), 0);
-        expect_trust(below("a/b/c.conf"), -EPERM, "/a: writable by its group or by others (mode 0777); chmod go-w it");
+        expect_trust(below("a/b/c.conf"), -EPERM,
+                     "/a: writable by its group or by others (mode 0777); chmod go-w it");
         ck_assert_int_eq(chmod(below("a"), 01777), 0);
         expect_trust(below("a/b/c.conf"), 0, "");
 }
@@ -723,19 +792,23 @@ START_TEST(trust_links) {
         expect_trust(below("loop"), -ELOOP, "/loop: Too many levels of symbolic links");
         expect_trust(below("open/link"), 0, "");
         ck_assert_int_eq(chmod(below("open"), 0777), 0); /* who may write there may turn the link */
-        expect_trust(below("open/link"), -EPERM, "/open: writable by its group or by others (mode 0777); chmod go-w it");
+        expect_trust(below("open/link"), -EPERM,
+                     "/open: writable by its group or by others (mode 0777); chmod go-w it");
         ck_assert_int_eq(chmod(below("a"), 0775), 0);
-        expect_trust(below("absolute"), -EPERM, "/a: writable by its group or by others (mode 0775); chmod go-w it");
+        expect_trust(below("absolute"), -EPERM,
+                     "/a: writable by its group or by others (mode 0775); chmod go-w it");
 }
 END_TEST
 
 START_TEST(trust_includes) {
-        write_text("agent.conf", "jobs = {\n@include \"jobs.conf\"\n};\n# @include \"absent\"\nx = \"\n@include \\\"absent\\\"\";\n");
+        write_text("agent.conf", "jobs = {\n@include \"jobs.conf\"\n};\n# @include \"absent\"\nx = "
+                                 "\"\n@include \\\"absent\\\"\";\n");
         write_text("jobs.conf", "@include \"deep.conf\"\n");
         write_text("deep.conf", "max_concurrent = 1;\n");
         expect_trust(file, 0, "");
         ck_assert_int_eq(chmod(below("deep.conf"), 0666), 0);
-        expect_trust(file, -EPERM, "/deep.conf: writable by its group or by others (mode 0666); chmod go-w it");
+        expect_trust(file, -EPERM,
+                     "/deep.conf: writable by its group or by others (mode 0666); chmod go-w it");
 }
 END_TEST
 
@@ -747,10 +820,12 @@ START_TEST(trust_owner) {
         write_text("agent.conf", BASE);
         ck_assert_int_eq(chown(file, 12345, 0), 0);
         ck_assert_int_eq(config_check_trust(file, 0, &e), -EPERM);
-        ck_assert_str_eq(strstr(e.text, "/agent.conf"), "/agent.conf: belongs to user 12345; it must belong to root");
+        ck_assert_str_eq(strstr(e.text, "/agent.conf"),
+                         "/agent.conf: belongs to user 12345; it must belong to root");
         ck_assert_int_eq(config_check_trust(file, 12345, &e), 0);
         ck_assert_int_eq(config_check_trust(file, 4, &e), -EPERM);
-        ck_assert_str_eq(strstr(e.text, "/agent.conf"), "/agent.conf: belongs to user 12345; it must belong to root or to user 4");
+        ck_assert_str_eq(strstr(e.text, "/agent.conf"),
+                         "/agent.conf: belongs to user 12345; it must belong to root or to user 4");
 }
 END_TEST
 
@@ -762,13 +837,17 @@ START_TEST(table_is_sound) {
 
                 ck_assert_msg(config_key_find(config_keys, k->name) == k, "%s is there twice", k->name);
                 ck_assert_msg(k->doc && k->doc[strlen(k->doc) - 1] == '.', "%s: doc", k->name);
-                ck_assert_msg(config_key_default(k, &value) || k->example, "%s: neither default nor example", k->name);
-                ck_assert_msg((k->type != KEY_STRING && k->type != KEY_STRINGS && k->type != KEY_FREE) || (k->check && k->allowed),
-                              "%s: check", k->name);
-                ck_assert_msg(k->type != KEY_INTEGER || k->number == -1 || (k->number >= k->min && k->number <= k->max),
-                              "%s: default out of range", k->name);
-                ck_assert_msg(k->later == (k->offset == KEY_NOT_STORED) || strcmp(k->name, "handlers.directory") == 0, "%s: stored",
+                ck_assert_msg(config_key_default(k, &value) || k->example, "%s: neither default nor example",
                               k->name);
+                ck_assert_msg((k->type != KEY_STRING && k->type != KEY_STRINGS && k->type != KEY_FREE) ||
+                                      (k->check && k->allowed),
+                              "%s: check", k->name);
+                ck_assert_msg(k->type != KEY_INTEGER || k->number == -1 ||
+                                      (k->number >= k->min && k->number <= k->max),
+                              "%s: default out of range", k->name);
+                ck_assert_msg(k->later == (k->offset == KEY_NOT_STORED) ||
+                                      strcmp(k->name, "handlers.directory") == 0,
+                              "%s: stored", k->name);
         }
 }
 END_TEST
@@ -777,7 +856,8 @@ static bool is_later_line(const char *line, const char *group) {
         char path[CONFIG_KEY_MAX];
         const ConfigKey *k;
 
-        (void) snprintf(path, sizeof path, "%s%s%.*s", group, group[0] ? "." : "", (int) strcspn(line, " "), line);
+        (void) snprintf(path, sizeof path, "%s%s%.*s", group, group[0] ? "." : "", (int) strcspn(line, " "),
+                        line);
         k = config_key_find(config_keys, path);
         ck_assert_msg(k != NULL, "%s is no key", path);
         return k->later || strcmp(path, "handlers.directory") == 0;
@@ -800,7 +880,8 @@ START_TEST(example_loads) {
                         continue;
                 }
                 if (text[0] != '#' && text[0])
-                        (void) snprintf(group, sizeof group, "%.*s", text[0] == '}' ? 0 : (int) strcspn(text, " "), text);
+                        (void) snprintf(group, sizeof group, "%.*s",
+                                        text[0] == '}' ? 0 : (int) strcspn(text, " "), text);
                 buf_printf(&live, "%s\n", line);
         }
         ck_assert_uint_eq(n, config_key_count());

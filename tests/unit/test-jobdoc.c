@@ -28,11 +28,14 @@ static void expect_fault(const char *text, size_t len, const char *path, const c
 
         ck_assert_msg(r == -EINVAL, "%.200s: result %d", text, r);
         ck_assert_msg(strcmp(fault.path, path) == 0 && strcmp(fault.reason, reason) == 0,
-                      "%.200s\n  expected %s: %s\n  found    %s: %s", text, path, reason, fault.path, fault.reason);
+                      "%.200s\n  expected %s: %s\n  found    %s: %s", text, path, reason, fault.path,
+                      fault.reason);
         ck_assert_uint_eq(d.n_steps, 0); /* untouched */
 }
 
 /* ---- bad documents ---- */
+
+/* clang-format off */
 
 /* A steps document around one action, and around the input of one action. */
 #define STEPS(action) "{\"version\":\"1.0\",\"steps\":[{\"action\":" action "}]}"
@@ -183,6 +186,8 @@ static const struct BadDocument {
         { TOP("\"jws\":\"a.b.c\""), "jws", "signed documents are not supported by this version" },
 };
 
+/* clang-format on */
+
 START_TEST(bad_document) {
         const struct BadDocument *b = &bad[_i];
         JobDoc d = { 0 };
@@ -195,7 +200,8 @@ START_TEST(bad_document) {
         /* What follows the place is the JSON parser's own wording. */
         ck_assert_int_eq(jobdoc_parse(b->text, strlen(b->text), &policy, &d, &fault), -EINVAL);
         ck_assert_str_eq(fault.path, b->path);
-        ck_assert_msg(strncmp(fault.reason, b->reason + 1, strlen(b->reason + 1)) == 0, "%s: %s", b->text, fault.reason);
+        ck_assert_msg(strncmp(fault.reason, b->reason + 1, strlen(b->reason + 1)) == 0, "%s: %s", b->text,
+                      fault.reason);
 }
 END_TEST
 
@@ -257,7 +263,8 @@ START_TEST(count_limits) {
         CLEANUP_BUF Buf b = { 0 };
         CLEANUP_JOBDOC JobDoc steps = { 0 }, args = { 0 };
 
-        put_many(&b, "{\"version\":\"1.0\",\"steps\":[", GOOD, JOBDOC_STEPS_MAX - 1, "],\"finalStep\":" GOOD "}");
+        put_many(&b, "{\"version\":\"1.0\",\"steps\":[", GOOD, JOBDOC_STEPS_MAX - 1,
+                 "],\"finalStep\":" GOOD "}");
         steps = parse(b.data);
         ck_assert_uint_eq(steps.n_steps, JOBDOC_STEPS_MAX);
         buf_clear(&b);
@@ -285,10 +292,12 @@ START_TEST(length_limits) {
         buf_printf(&b, "{\"operation\":\"a\",\"args\":[\"%.*s\"]}", JOBDOC_ARG_BYTES_MAX + 1, text);
         expect_fault(b.data, b.len, "args[0]", "longer than 8192 bytes");
         buf_clear(&b);
-        buf_printf(&b, STEPS("{\"name\":\"%.*s\",\"type\":\"runHandler\",\"input\":{\"handler\":\"a\"}}"), JOBDOC_NAME_MAX, text);
+        buf_printf(&b, STEPS("{\"name\":\"%.*s\",\"type\":\"runHandler\",\"input\":{\"handler\":\"a\"}}"),
+                   JOBDOC_NAME_MAX, text);
         name = parse(b.data);
         buf_clear(&b);
-        buf_printf(&b, STEPS("{\"name\":\"%.*s\",\"type\":\"runHandler\",\"input\":{\"handler\":\"a\"}}"), JOBDOC_NAME_MAX + 1, text);
+        buf_printf(&b, STEPS("{\"name\":\"%.*s\",\"type\":\"runHandler\",\"input\":{\"handler\":\"a\"}}"),
+                   JOBDOC_NAME_MAX + 1, text);
         expect_fault(b.data, b.len, "steps[0].action.name", "longer than 256 bytes");
 }
 END_TEST
@@ -335,8 +344,10 @@ START_TEST(operation_plain) {
 END_TEST
 
 START_TEST(operation_full) {
-        CLEANUP_JOBDOC JobDoc d = parse("{\"operation\":\"a\",\"args\":[\"x y\",\"\"],\"path\":\"/srv/jobs\",\"includeStdOut\":\"true\","
-                                        "\"allowStdErr\":2,\"timeout\":\"90\",\"runAsUser\":\"root\",\"_comment\":{\"steps\":1}}");
+        CLEANUP_JOBDOC JobDoc d = parse(
+                "{\"operation\":\"a\",\"args\":[\"x "
+                "y\",\"\"],\"path\":\"/srv/jobs\",\"includeStdOut\":\"true\","
+                "\"allowStdErr\":2,\"timeout\":\"90\",\"runAsUser\":\"root\",\"_comment\":{\"steps\":1}}");
 
         ck_assert_uint_eq(d.steps[0].n_args, 2);
         ck_assert_str_eq(d.steps[0].args[0], "x y");
@@ -352,7 +363,8 @@ END_TEST
 
 /* A document with an operation may use the other form's names for its own purposes. */
 START_TEST(operation_own_members) {
-        CLEANUP_JOBDOC JobDoc d = parse("{\"operation\":\"blink\",\"steps\":5,\"version\":\"2.3\",\"conditions\":[\"sunny\"]}");
+        CLEANUP_JOBDOC JobDoc d =
+                parse("{\"operation\":\"blink\",\"steps\":5,\"version\":\"2.3\",\"conditions\":[\"sunny\"]}");
 
         ck_assert_str_eq(d.steps[0].handler, "blink");
 }
@@ -371,7 +383,9 @@ static const struct Lenient {
         { OPERATION("\"timeout\":\"\",\"allowStdErr\":\"\",\"includeStdOut\":\"\""), -1, -1, false },
         { OPERATION("\"timeout\":null,\"allowStdErr\":null,\"includeStdOut\":null"), -1, -1, false },
         { OPERATION("\"timeout\":31536000,\"allowStdErr\":2147483647"), 31536000, INT32_MAX, false },
-        { OPERATION("\"args\":null,\"path\":null,\"parameters\":null,\"runAsUser\":null,\"jws\":null,\"steps\":null"), -1, -1, false },
+        { OPERATION("\"args\":null,\"path\":null,\"parameters\":null,\"runAsUser\":null,\"jws\":null,"
+                    "\"steps\":null"),
+          -1, -1, false },
         { OPERATION("\"path\":\"\",\"runAsUser\":\"\""), -1, -1, false },
         { OPERATION("\"path\":\"default\",\"args\":[]"), -1, -1, false },
 };
@@ -390,11 +404,14 @@ END_TEST
 START_TEST(steps_full) {
         CLEANUP_JOBDOC JobDoc d = parse(
                 "{\"version\":\"1.0\",\"includeStdOut\":\"true\",\"timeout\":30,\"conditions\":[],\"steps\":["
-                "{\"action\":{\"name\":\"Install\",\"type\":\"runHandler\",\"runAsUser\":\"root\",\"allowStdErr\":8,"
-                "\"ignoreStepFailure\":\"true\",\"input\":{\"handler\":\"install-packages.sh\",\"args\":[\"lftp\"],\"path\":\"default\"}}},"
+                "{\"action\":{\"name\":\"Install\",\"type\":\"runHandler\",\"runAsUser\":\"root\","
+                "\"allowStdErr\":8,"
+                "\"ignoreStepFailure\":\"true\",\"input\":{\"handler\":\"install-packages.sh\",\"args\":["
+                "\"lftp\"],\"path\":\"default\"}}},"
                 "{\"action\":{\"name\":\"Check\",\"type\":\"runHandler\",\"ignoreStepFailure\":false,"
                 "\"input\":{\"handler\":\"check\",\"path\":\"/opt/vendor/handlers/\"}}}],"
-                "\"finalStep\":{\"action\":{\"name\":\"Clean\",\"type\":\"runHandler\",\"input\":{\"handler\":\"clean\"},"
+                "\"finalStep\":{\"action\":{\"name\":\"Clean\",\"type\":\"runHandler\",\"input\":{"
+                "\"handler\":\"clean\"},"
                 "\"ignoreStepFailure\":true}},\"parameters\":{\"a\":\"b\"}}");
 
         ck_assert_uint_eq(d.n_steps, 3);
@@ -444,7 +461,9 @@ static const struct Template {
 };
 
 static void put_template(Buf *b, const struct Template *t, const char *path, const char *user) {
-        buf_printf(b, "{\"version\":\"1.0\",\"steps\":[{\"action\":{\"name\":\"%s\",\"type\":\"runHandler\",\"input\":{\"handler\":\"%s\",",
+        buf_printf(b,
+                   "{\"version\":\"1.0\",\"steps\":[{\"action\":{\"name\":\"%s\",\"type\":\"runHandler\","
+                   "\"input\":{\"handler\":\"%s\",",
                    t->name, t->handler);
         if (t->n_args)
                 put_many(b, "\"args\":[", "\"one two\"", t->n_args, "],");
@@ -452,7 +471,9 @@ static void put_template(Buf *b, const struct Template *t, const char *path, con
 }
 
 START_TEST(managed_template) {
-        static const char *const parameters[][2] = { { "", "" }, { "default", "root" }, { "/opt/vendor/handlers", "root" } };
+        static const char *const parameters[][2] = { { "", "" },
+                                                     { "default", "root" },
+                                                     { "/opt/vendor/handlers", "root" } };
 
         for (size_t i = 0; i < ELEMENTSOF(parameters); i++) {
                 CLEANUP_BUF Buf b = { 0 };
@@ -483,7 +504,8 @@ START_TEST(fallback_handler) {
         {
                 JobDoc d = { 0 };
 
-                ck_assert_int_eq(jobdoc_parse(steps_missing_version, strlen(steps_missing_version), &with_fallback, &d, &fault),
+                ck_assert_int_eq(jobdoc_parse(steps_missing_version, strlen(steps_missing_version),
+                                              &with_fallback, &d, &fault),
                                  -EINVAL);
                 ck_assert_str_eq(fault.path, "version");
         }
@@ -501,11 +523,13 @@ static const char *parameter(const JobDoc *d, const char *name) {
 
 /* Numbers as written. Names and strings around them are made to mislead a scanner of the text. */
 START_TEST(parameter_literals) {
-        CLEANUP_JOBDOC JobDoc d = parse(
-                " { \"x\\\"parameters\\\":{\" : {\"parameters\":{\"i\":9}} , \"list\":[[1,\"]\",{\"}\":\"\\\\\"}],2],\"operation\":\"a\",\n"
-                "\"\\u0070arameters\" :\t{ \"i\" : 1.10 ,\"e\":1e3,\"z\":-0,\"big\":9223372036854775807,\"neg\":-1.5E+07\n,"
-                "\"s\":\"a,b}\\\"\\n\",\"o\":{\"i\":2},\"l\":[3,[4]],\"yes\":true,\"no\":false,\"none\":null,\"\\u006c\\u0061st\":0.0},"
-                "\"i\":5 }");
+        CLEANUP_JOBDOC JobDoc d = parse(" { \"x\\\"parameters\\\":{\" : {\"parameters\":{\"i\":9}} , "
+                                        "\"list\":[[1,\"]\",{\"}\":\"\\\\\"}],2],\"operation\":\"a\",\n"
+                                        "\"\\u0070arameters\" :\t{ \"i\" : 1.10 "
+                                        ",\"e\":1e3,\"z\":-0,\"big\":9223372036854775807,\"neg\":-1.5E+07\n,"
+                                        "\"s\":\"a,b}\\\"\\n\",\"o\":{\"i\":2},\"l\":[3,[4]],\"yes\":true,"
+                                        "\"no\":false,\"none\":null,\"\\u006c\\u0061st\":0.0},"
+                                        "\"i\":5 }");
 
         ck_assert_str_eq(parameter(&d, "i"), "1.10");
         ck_assert_str_eq(parameter(&d, "e"), "1e3");
@@ -524,8 +548,9 @@ START_TEST(parameter_literals) {
 END_TEST
 
 START_TEST(parameter_names) {
-        CLEANUP_JOBDOC JobDoc d = parse(OPERATION("\"parameters\":{\"a-b\":1,\"1a\":1,\"\":1,\"a b\":1,\"\xc3\xa4\":1,\"a.b\":1,"
-                                                  "\"_\":1,\"A_9z\":\"\",\"LD_PRELOAD\":\"x\"}"));
+        CLEANUP_JOBDOC JobDoc d = parse(
+                OPERATION("\"parameters\":{\"a-b\":1,\"1a\":1,\"\":1,\"a b\":1,\"\xc3\xa4\":1,\"a.b\":1,"
+                          "\"_\":1,\"A_9z\":\"\",\"LD_PRELOAD\":\"x\"}"));
 
         ck_assert_uint_eq(d.n_parameters, 3);
         ck_assert_str_eq(parameter(&d, "_"), "1");
@@ -537,21 +562,25 @@ END_TEST
 /* ---- handler names ---- */
 
 START_TEST(good_handler_names) {
-        static const char *const names[] = { "a",   "a.sh", "A_b-c+d.9", "update-firmware", "-rf", "+", "_", "dpkg-new", "a.new",
-                                             "bak", "x.dpkg.sh" };
+        static const char *const names[] = { "a",     "a.sh", "A_b-c+d.9", "update-firmware",
+                                             "-rf",   "+",    "_",         "dpkg-new",
+                                             "a.new", "bak",  "x.dpkg.sh" };
         const char *why = NULL;
 
         for (size_t i = 0; i < ELEMENTSOF(names); i++)
                 ck_assert_msg(handler_name_valid(names[i], &why), "%s: %s", names[i], why);
-        ck_assert(handler_name_valid("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", &why));
+        ck_assert(
+                handler_name_valid("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", &why));
 }
 END_TEST
 
 START_TEST(bad_handler_names) {
-        static const char *const names[] = { "",         ".",        "..",       ".a",       "a/",        "a\\b",      "a\n",
-                                             "a b",      "a:b",      "a*",       "$a",       "a.dpkg-old", "a.dpkg-dist", "a.ucf-dist",
-                                             "a.rpmnew", "a.rpmsave", "a.rpmorig", "a.pacnew", "a.apk-new", "a.bak",     "a.swp",
-                                             "a.sh~",    "a.orig" };
+        static const char *const names[] = {
+                "",         ".",         "..",        ".a",       "a/",         "a\\b",        "a\n",
+                "a b",      "a:b",       "a*",        "$a",       "a.dpkg-old", "a.dpkg-dist", "a.ucf-dist",
+                "a.rpmnew", "a.rpmsave", "a.rpmorig", "a.pacnew", "a.apk-new",  "a.bak",       "a.swp",
+                "a.sh~",    "a.orig"
+        };
 
         for (size_t i = 0; i < ELEMENTSOF(names); i++) {
                 const char *why = NULL;
