@@ -69,10 +69,10 @@ static void request(Operator *op, const char *verb, json_t *v) {
         char *text CLEANUP_FREE = NULL;
         int r;
 
-        if (!v || json_object_set_new(v, "verb", json_string(verb)) < 0 ||
-            json_object_set_new(v, "reply", json_string(op->name)) < 0 ||
-            json_object_set_new(v, "id", json_integer(++op->id)) < 0 ||
-            !(text = json_dumps(v, JSON_COMPACT))) {
+        if (!whole || json_object_set_new(whole, "verb", json_string(verb)) < 0 ||
+            json_object_set_new(whole, "reply", json_string(op->name)) < 0 ||
+            json_object_set_new(whole, "id", json_integer(++op->id)) < 0 ||
+            !(text = json_dumps(whole, JSON_COMPACT))) {
                 fail(op, "out of memory");
                 return;
         }
