@@ -16,7 +16,8 @@ DEFINE_CLEANUP(json_t *, json_decref)
 
 /* Parse a whole text: UTF-8, one object, no duplicate keys, numbers inside 64 bits, at most JSON_DEPTH_MAX deep
  * and JSON_VALUES_MAX values (both checked before anything is allocated).
- * 0 and *ret (caller owns), or -EBADMSG (malformed; text says where), -E2BIG (a limit), -ENOMEM. */
+ * 0 and *ret (caller owns), or -EBADMSG (malformed; text says where), -E2BIG (a limit; a number past 64 bits or
+ * outside a double is one too), -ENOMEM. A NUL in a string counts as malformed: the getters hand out C strings. */
 int json_parse_object(const char *text, size_t len, json_t **ret, Error *e) MUST_USE;
 
 /* Members of an object. null counts as absent. 1 = present, 0 = absent (ret untouched), -EINVAL = wrong type or

@@ -15,6 +15,6 @@ size_t utf8_utf16_units(const char *text, size_t len);
 
 /* Text as statusDetails takes it: valid UTF-8, every code point of category C replaced by U+FFFD, except line
  * breaks (CR, LF, CRLF), which become " | ", and tabs, which become a space; malformed bytes become U+FFFD each;
- * a trailing line break is dropped. At most max_units UTF-16 units; cut on a character. `tail`: keep the end
- * rather than the start. Returns a new string (caller frees), "" for empty input; NULL = no memory. */
+ * a trailing line break is dropped. At most max_units UTF-16 units; cut on a character (and
+ * not inside a " | "). `tail`: keep the end rather than the start. Returns a new string (caller frees), "" for empty input; NULL = no memory. */
 char *text_sanitize(const char *data, size_t len, size_t max_units, bool tail) MUST_USE;

@@ -121,28 +121,30 @@ static void pass_over(ProtoMessage *m, const char *why) {
                 copy_cut(m->passed_over, sizeof m->passed_over, why);
 }
 
+static int read_entry(const json_t *o, const ListSource *s, size_t index, ProtoExecution *x, Error *e) {
+        char where[48];
+
+        (void) snprintf(where, sizeof where, "%s[%zu].", s->name, index);
+        if (!json_is_object(o))
+                return error_set(e, EINVAL, "%s[%zu]: an object expected", s->name, index);
+        proto_execution_init(x);
+        x->status = s->status;
+        return read_summary(o, where, x, e);
+}
+
 static void read_list(ProtoMessage *m, const ListSource *s) {
         size_t n = s->array ? json_array_size(s->array) : 0;
 
         for (size_t i = 0; i < n; i++) {
-                const json_t *o = json_array_get(s->array, i);
-                ProtoExecution *x = &m->list[m->n_list];
-                char where[48];
                 Error e = {};
 
-                (void) snprintf(where, sizeof where, "%s[%zu]", s->name, i);
                 if (m->n_list == LIMIT_PENDING_LISTED_MAX) {
-                        (void) error_set(&e, E2BIG, "%s: more than %d jobs in one list", where,
+                        (void) error_set(&e, E2BIG, "%s[%zu]: more than %d jobs listed", s->name, i,
                                          LIMIT_PENDING_LISTED_MAX);
                         pass_over(m, e.text);
                         return;
                 }
-                (void) snprintf(where, sizeof where, "%s[%zu].", s->name, i);
-                proto_execution_init(x);
-                x->status = s->status;
-                if (!json_is_object(o))
-                        (void) error_set(&e, EINVAL, "%s[%zu]: an object expected", s->name, i);
-                if (e.code != 0 || read_summary(o, where, x, &e) < 0)
+                if (read_entry(json_array_get(s->array, i), s, i, &m->list[m->n_list], &e) < 0)
                         pass_over(m, e.text);
                 else
                         m->n_list++;
