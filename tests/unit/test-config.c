@@ -335,6 +335,22 @@ START_TEST(included_file) {
 }
 END_TEST
 
+START_TEST(include_depth) {
+        char name[16], text[64];
+
+        for (int i = 1; i <= CONFIG_INCLUDE_DEPTH_MAX; i++) {
+                (void) snprintf(name, sizeof name, "%d.conf", i);
+                (void) snprintf(text, sizeof text,
+                                i < CONFIG_INCLUDE_DEPTH_MAX - 1 ? "\n@include \"%d.conf\"" : "port = 1;",
+                                i + 1);
+                write_text(name, text);
+        }
+        (void) config_free(load(BASE "@include \"1.conf\"", 0, ""));
+        write_text("9.conf", "\n@include \"10.conf\"");
+        (void) load(BASE "@include \"1.conf\"", -EINVAL, "error 9.conf:2: @include nested deeper than 10\n");
+}
+END_TEST
+
 /* ---- bad files ---- */
 
 #define TIMEOUT_ALLOWED "; allowed: 0 to 31536000 seconds, 0 for none\n"
@@ -352,6 +368,7 @@ static const struct BadFile {
         { "port = 4294976179;", "error agent.conf:2: port: value 4294976179: outside 32 bits; allowed: 1 to 65535\n" },
         { "port = 2147483648;", "error agent.conf:2: port: value 2147483648: outside 32 bits; allowed: 1 to 65535\n" },
         { "port = -2147483649;", "error agent.conf:2: port: value -2147483649: outside 32 bits; allowed: 1 to 65535\n" },
+        { "port = -2147483648;", "error agent.conf:2: port: value -2147483648: out of range; allowed: 1 to 65535\n" },
         { "port = 4294976179L;", "error agent.conf:2: port: value 4294976179L: outside 32 bits; allowed: 1 to 65535\n" },
         { "port = 99999999999999999999;",
           "error agent.conf:2: port: value 99999999999999999999: outside 32 bits; allowed: 1 to 65535\n" },
@@ -432,6 +449,7 @@ static const struct BadFile {
         { "jobs.max_concurrent = 2;",
           "error agent.conf:2: syntax error; a dotted name is a group: write group = { name = value; };\n" },
         { "@include \"a\\b\"", "error agent.conf:2: @include: a file name in double quotes without \\ expected\n" },
+        { "qos = 1; @include \"absent.conf\"", "error agent.conf:2: syntax error\n" },
         { "@include \"agent.conf\"", "error agent.conf:2: @include nested deeper than 10\n" },
         { "x = (((((((((((((((((1)))))))))))))))));", "error agent.conf:2: groups and lists nested deeper than 16\n" },
 };
@@ -605,14 +623,14 @@ END_TEST
 
 START_TEST(unknown_keys) {
         Config *c CLEANUP(config_free) = load(
-                BASE "colour = \"red\";\nmax_concurrent = 2;\njobs = { max_concurent = 3; nonsense = { a "
+                BASE "colour = \"red\";\nmax_concurrent = 2;\njobs = { mxa_concurent = 3; nonsense = { a "
                      "= 1; }; };\n"
                      "handlers = { override = ( { name = \"a\"; time_out = 1; } ); };\nendpiont = \"x\";",
                 0,
                 "warning agent.conf:2: colour: unknown key, ignored\n"
                 "warning agent.conf:3: max_concurrent: unknown key, ignored (did you mean "
                 "jobs.max_concurrent?)\n"
-                "warning agent.conf:4: jobs.max_concurent: unknown key, ignored (did you mean "
+                "warning agent.conf:4: jobs.mxa_concurent: unknown key, ignored (did you mean "
                 "jobs.max_concurrent?)\n"
                 "warning agent.conf:4: jobs.nonsense: unknown key, ignored\n"
                 "warning agent.conf:5: handlers.override[0].time_out: unknown key, ignored (did you "
@@ -923,6 +941,7 @@ static TCase *good_cases(void) {
         tcase_add_test(t, directories_from_environment);
         tcase_add_test(t, relative_file_name);
         tcase_add_test(t, included_file);
+        tcase_add_test(t, include_depth);
         return t;
 }
 

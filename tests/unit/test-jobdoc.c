@@ -547,6 +547,24 @@ START_TEST(parameter_literals) {
 }
 END_TEST
 
+/* Lists of every kind on the way to a number. */
+START_TEST(parameters_behind_lists) {
+        static const char *const lists[] = { "[]", "[1,2,3]", "[{\"n\":7}]", "[[{\"n\":7},8],\"]\"]",
+                                             "[\"\\\"]{\",{}]" };
+
+        for (size_t i = 0; i < ELEMENTSOF(lists); i++) {
+                Buf b CLEANUP_BUF = { 0 };
+                JobDoc d CLEANUP_JOBDOC = { 0 };
+
+                buf_printf(&b, "{\"before\":%s,\"operation\":\"a\",\"parameters\":{\"l\":%s,\"n\":4.50}}",
+                           lists[i], lists[i]);
+                d = parse(b.data);
+                ck_assert_uint_eq(d.n_parameters, 1);
+                ck_assert_str_eq(parameter(&d, "n"), "4.50");
+        }
+}
+END_TEST
+
 START_TEST(parameter_names) {
         CLEANUP_JOBDOC JobDoc d = parse(
                 OPERATION("\"parameters\":{\"a-b\":1,\"1a\":1,\"\":1,\"a b\":1,\"\xc3\xa4\":1,\"a.b\":1,"
@@ -616,6 +634,7 @@ static TCase *good_cases(void) {
         tcase_add_loop_test(t, managed_template, 0, (int) ELEMENTSOF(templates));
         tcase_add_test(t, fallback_handler);
         tcase_add_test(t, parameter_literals);
+        tcase_add_test(t, parameters_behind_lists);
         tcase_add_test(t, parameter_names);
         tcase_add_test(t, good_handler_names);
         tcase_add_test(t, bad_handler_names);
