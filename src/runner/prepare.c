@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From the first message and the record to a plan, or to the one answer that needs none. */
 #include <errno.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -72,16 +71,10 @@ static const char **policy_paths(const Config *c) {
 static int parse_document(Run *run, JobFault *fault) {
         const char **paths CLEANUP_FREE = policy_paths(run->config);
         JobPolicy policy = { .paths = paths };
-        char *user CLEANUP_FREE = NULL;
-        const struct passwd *p = getpwuid(run->uid);
 
-        if (p)
-                user = strdup(p->pw_name);
-        else if (asprintf(&user, "%u", (unsigned) run->uid) < 0)
-                user = NULL;
-        if (!user || !paths)
+        if (!paths)
                 return -ENOMEM;
-        policy.user = user;
+        policy.user = run->user.name;
         return jobdoc_parse(run->document, run->document_len, &policy, &run->doc, fault);
 }
 
@@ -205,14 +198,13 @@ static int make_plan(Run *run) {
 /* P4: nothing of a dead runner may be alive when anything is said about its run. */
 static int end_leftovers(const Run *run, Error *e) {
         const RecordEntry *s = &run->state.started;
-        TreeTrace trace = { .pid = (pid_t) s->pid, .start_time = s->start_time };
+        TreeTrace trace;
         int r;
 
         /* With a result too: a runner that is told to stop writes it before its tree has ended. */
         if ((run->state.phase != RECORD_IS_STARTED && run->state.phase != RECORD_HAS_RESULT) || s->attempt == 0)
                 return 0;
-        memcpy(trace.key, run->key_text, sizeof trace.key);
-        memcpy(trace.boot_id, s->boot_id, sizeof trace.boot_id);
+        run_trace(run, run->key_text, s->boot_id, s->pid, s->start_time, &trace);
         r = tree_end_trace(&trace, run->boot_id);
         if (r == -ETIMEDOUT)
                 return error_set(e, ETIMEDOUT, "processes of the interrupted attempt do not end, even by SIGKILL");
@@ -347,6 +339,11 @@ int run_prepare(Run *run, const WireMessage *first, WireMessage *answer) {
 
         if (r < 0) {
                 error_errno(&e, -r, "/proc/sys/kernel/random/boot_id");
+                return unable(run, answer, &e);
+        }
+        r = user_find(run->uid, &run->user);
+        if (r < 0) {
+                error_errno(&e, -r, "the entry of user %u in /etc/passwd", (unsigned) run->uid);
                 return unable(run, answer, &e);
         }
         if (record_open(run->store, &run->key, &run->record, &run->state, &e) < 0)

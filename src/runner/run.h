@@ -11,10 +11,12 @@
 #include "runner/slot.h"
 #include "runner/spawn.h"
 #include "runner/tree.h"
+#include "runner/user.h"
 
 typedef struct Run {
         const Config *config; /* borrowed */
         uid_t uid;            /* ours: whom handlers may belong to, beside root */
+        User user;            /* the same: handlers run as us */
         JobKey key;
         char key_text[JOB_KEY_TEXT_MAX];
         char boot_id[BOOT_ID_MAX];
@@ -61,6 +63,9 @@ int run_prepare(Run *run, const WireMessage *first, WireMessage *answer) MUST_US
 int run_find_handler(const Run *run, size_t step, char **ret, Error *e) MUST_USE;
 /* "steps[0].action.input.handler", for reports. */
 void run_handler_json_path(const Run *run, size_t step, char ret[static WIRE_PATH_MAX]);
+
+/* What finds processes of run `key_text` (this one's or another's) in the same state directory. */
+void run_trace(const Run *run, const char *key_text, const char *boot_id, int64_t pid, uint64_t start_time, TreeTrace *ret);
 
 /* Make STATE/work/KEY and the document beside it; the descriptors go into the request, the paths into the environment. */
 int run_start_step(Run *run, const PlanAction *action, Error *e) MUST_USE;

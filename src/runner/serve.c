@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -164,14 +163,13 @@ static int take_config(Request *q, const char *file, Error *e) {
 /* ---- who asks ---- */
 
 static bool peer_is_agent(const Request *q) {
-        const struct passwd *p;
+        uid_t uid;
 
         if (q->peer == 0 || q->peer == geteuid())
                 return true;
         if (!q->config)
                 return false;
-        p = getpwnam(q->config->agent_user);
-        return p && p->pw_uid == q->peer;
+        return user_id(q->config->agent_user, &uid) == 0 && uid == q->peer;
 }
 
 /* Says no, and why if the asker may know. */

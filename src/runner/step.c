@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -82,18 +81,11 @@ int run_remove_work(const Run *run, Error *e) {
         return 0;
 }
 
-static void put_user(Environment *env, uid_t uid) {
-        const struct passwd *p = getpwuid(uid);
-
-        environment_printf(env, "HOME=%s", p ? p->pw_dir : "/");
-        if (p) {
-                environment_printf(env, "USER=%s", p->pw_name);
-                environment_printf(env, "LOGNAME=%s", p->pw_name);
-        } else {
-                environment_printf(env, "USER=%u", (unsigned) uid);
-                environment_printf(env, "LOGNAME=%u", (unsigned) uid);
-        }
-        environment_printf(env, "SHELL=%s", p && p->pw_shell[0] ? p->pw_shell : "/bin/sh");
+static void put_user(Environment *env, const User *u) {
+        environment_printf(env, "HOME=%s", u->home);
+        environment_printf(env, "USER=%s", u->name);
+        environment_printf(env, "LOGNAME=%s", u->name);
+        environment_printf(env, "SHELL=%s", u->shell);
 }
 
 static void put_run(Environment *env, const Run *run, const PlanAction *action) {
@@ -120,7 +112,7 @@ static int make_environment(const Run *run, const PlanAction *action, Environmen
         environment_printf(ret, "IOT_JOB_KEY=%s", run->key_text);
         environment_put(ret, "PATH=" HANDLER_PATH);
         environment_put(ret, "LANG=C.UTF-8");
-        put_user(ret, run->uid);
+        put_user(ret, &run->user);
         for (char *const *e = run->config->environment; e && *e; e++)
                 environment_put(ret, *e);
         put_run(ret, run, action);

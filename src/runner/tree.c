@@ -203,6 +203,20 @@ static bool environ_has_key(int proc_fd, pid_t pid, const char *key) {
         return !buf_error(&b) && memmem(b.data, b.len, want, len) != NULL;
 }
 
+static bool works_in(int proc_fd, pid_t pid, const char *directory) {
+        size_t len = strlen(directory);
+        char name[32], target[PATH_MAX];
+        ssize_t n;
+
+        (void) snprintf(name, sizeof name, "%d/cwd", (int) pid);
+        n = len > 0 ? readlinkat(proc_fd, name, target, sizeof target - 1) : -1;
+        if (n < (ssize_t) len)
+                return false;
+        target[n] = '\0';
+        /* Behind it: nothing, a directory in it, or " (deleted)". */
+        return memcmp(target, directory, len) == 0 && (target[len] == '\0' || target[len] == '/' || target[len] == ' ');
+}
+
 static bool process_is_of_trace(int proc_fd, const Process *p, const TreeTrace *t) {
         if (p->pid == getpid() || p->pid == getppid() || p->pid == 1)
                 return false;
@@ -210,7 +224,7 @@ static bool process_is_of_trace(int proc_fd, const Process *p, const TreeTrace *
                 return true;
         if (t->session_ours && p->session == t->pid)
                 return true;
-        return environ_has_key(proc_fd, p->pid, t->key);
+        return environ_has_key(proc_fd, p->pid, t->key) || works_in(proc_fd, p->pid, t->work);
 }
 
 int tree_kill_trace(TreeTrace *t, const char *boot_id) {

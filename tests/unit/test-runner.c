@@ -474,7 +474,7 @@ START_TEST(descriptors_signals_and_session_are_clean) {
         /* A descriptor that the runner itself inherits, and signals that it is started with ignored. */
         int leak = dup(fifo);
         (void) signal(SIGUSR1, SIG_IGN);
-        handler("fds", "ls /proc/self/fd | cat > @/fds; grep -E '^Sig(Blk|Ign)' /proc/$$/status > @/sig; "
+        handler("fds", "ls /proc/self/fd | cat > @/fds; grep -E '^Sig(Blk|Ign)' /proc/self/status > @/sig; "
                        "set -- $(cat /proc/$$/stat); echo $(($6 == $$)) > @/sid");
         p = run("{\"operation\":\"fds\"}");
         expect_result(&p, PROTO_STATUS_SUCCEEDED);

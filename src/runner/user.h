@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Users of this machine. /etc/passwd is read first: the name service, which is asked for whoever is not in there, costs a start
+ * more than the rest of its preparations. */
+#pragma once
+
+#include <sys/types.h>
+
+#include "base/macro.h"
+
+typedef struct User { /* owned */
+        char *name, *home, *shell;
+} User;
+
+/* A user without any entry has its number for a name, / and /bin/sh. 0 or -ENOMEM. */
+int user_find(uid_t uid, User *ret) MUST_USE;
+void user_done(User *u);
+
+/* 0 and *ret, or -ENOENT. */
+int user_id(const char *name, uid_t *ret) MUST_USE;
