@@ -306,7 +306,7 @@ static void reconcile(Engine *e, Job *j, JobRequest request, const ProtoMessage 
                         over_in_cloud(e, j, m->state_status, proto_status_name(m->state_status));
                 return;
         }
-        if (m->state_status == PROTO_STATUS_IN_PROGRESS && !ours && !(j->adopting && request == REQUEST_CLAIM)) {
+        if (m->state_status == PROTO_STATUS_IN_PROGRESS && !job_accepts_claim(j, claim ? claim : "")) {
                 job_lose(e, j, "claimed by another device");
                 return;
         }

@@ -74,6 +74,7 @@ void device_settle(Engine *e, Job *j) {
                         tell_and_remove(e, j, WIRE_DROP);
                 return;
         case LOCAL_RUNNING:
+                j->record = RECORD_RUN_STARTED; /* whoever has to be asked after this runner */
                 cancel(e, j);
                 return;
         case LOCAL_FINISHED:

@@ -58,8 +58,8 @@ static bool earlier_one_is_starting(const Engine *e, const Job *j) {
 }
 
 static bool claimed_by_another(const Job *j) {
-        return j->cloud == CLOUD_OPEN && j->details_known && j->status == PROTO_STATUS_IN_PROGRESS && !j->adopting &&
-                !job_is_ours(j);
+        return j->cloud == CLOUD_OPEN && j->details_known && j->status == PROTO_STATUS_IN_PROGRESS &&
+                !job_accepts_claim(j, j->cloud_claim);
 }
 
 /* The cloud is open and may be asked. */
@@ -143,6 +143,12 @@ static Readiness leave_alone(Engine *e, Job *j, const char *why) {
         return SKIP;
 }
 
+/* Only what was seen now is adopted: a claim that appears later is another device's. */
+static void adopt(Job *j) {
+        j->adopting = true;
+        memcpy(j->adopted_claim, j->cloud_claim, sizeof j->adopted_claim);
+}
+
 /* IN_PROGRESS in the cloud and no record here. */
 static Readiness judge_orphan(Engine *e, Job *j) {
         ProtoDetails d CLEANUP_DETAILS = {};
@@ -153,7 +159,7 @@ static Readiness judge_orphan(Engine *e, Job *j) {
         case ENGINE_ORPHAN_RUN:
                 engine_log(e, LEVEL_NOTICE, MESSAGE_ID_JOB_ORPHANED, j, PROTO_STATUS_IN_PROGRESS,
                            "in progress in the cloud without a record here: run, as jobs.on_orphan says");
-                j->adopting = true;
+                adopt(j);
                 return READY;
         case ENGINE_ORPHAN_LEAVE:
                 return leave_alone(e, j, "in progress in the cloud without a record here (jobs.on_orphan = \"leave\")");
@@ -162,7 +168,7 @@ static Readiness judge_orphan(Engine *e, Job *j) {
         }
         engine_log(e, LEVEL_WARNING, MESSAGE_ID_JOB_ORPHANED, j, PROTO_STATUS_FAILED,
                    "in progress in the cloud without a record here");
-        j->adopting = true; /* report over whatever claim there is */
+        adopt(j);
         if (wire_claim_valid(j->cloud_claim))
                 memcpy(j->claim, j->cloud_claim, sizeof j->claim); /* a valid one is exactly that long */
         if ((j->claim[0] && proto_details_set(&d, "claim", j->claim) < 0) ||
@@ -299,7 +305,7 @@ static void advance_queries(Engine *e) {
                 e->list_wanted = true;
         }
         if (e->listed && e->config.poll_interval_usec > 0 && e->now - e->list_last >= e->config.poll_interval_usec)
-                e->list_wanted = true;
+                e->list_wanted = e->inventory_wanted = true; /* the safety net is for both sides */
         if (e->list_wanted && !e->list_token[0] && e->now >= e->list_not_before)
                 cloud_query_list(e);
 }

@@ -78,7 +78,8 @@ typedef struct Job {
         bool left_alone;       /* another device's, or policy: not ours to start */
         uint64_t recheck_at;   /* of a job left alone */
         bool warned;           /* left alone, or the device unable: said once */
-        bool adopting;         /* an orphan that policy runs: its foreign claim is no obstacle */
+        bool adopting;         /* an orphan that policy runs or fails: the claim it had then is no obstacle */
+        char adopted_claim[LIMIT_DETAILS_VALUE + 1];
         bool lost;             /* OVER only for us: another device has it. Afterwards it is looked at anew */
         bool reported;         /* OVER because our final status was accepted */
 
@@ -165,7 +166,8 @@ void job_enter_local(Engine *e, Job *j, JobLocal local);
 void job_enter_cloud(Engine *e, Job *j, JobCloud cloud);
 bool job_holds_slot(const Job *j);
 bool job_before(const Job *a, const Job *b); /* the cloud's order */
-bool job_is_ours(const Job *j);              /* the claim last seen in the cloud is this job's */
+/* A claim in the cloud that leaves the execution to us: our own, or the one an adopted orphan had when it was judged. */
+bool job_accepts_claim(const Job *j, const char *claim);
 int job_set_document(Job *j, const char *document, size_t len);
 void job_forget_document(Job *j);
 void job_free(Job *j);

@@ -223,8 +223,8 @@ bool job_before(const Job *a, const Job *b) {
         return a->seq < b->seq;
 }
 
-bool job_is_ours(const Job *j) {
-        return strcmp(j->cloud_claim, j->claim) == 0;
+bool job_accepts_claim(const Job *j, const char *claim) {
+        return strcmp(claim, j->claim) == 0 || (j->adopting && strcmp(claim, j->adopted_claim) == 0);
 }
 
 int job_set_document(Job *j, const char *document, size_t len) {

@@ -366,7 +366,12 @@ static int open_good(Record *r, size_t valid_len, Error *e) {
                 return error_errno(e, errno, "cannot open %s/runs/%s", r->store->path, r->name);
         r->len = (off_t) valid_len;
         c = cut_tail(r);
-        return c < 0 ? error_errno(e, -c, "cannot cut the torn end of %s/runs/%s", r->store->path, r->name) : 0;
+        if (c < 0)
+                return error_errno(e, -c, "cannot cut the torn end of %s/runs/%s", r->store->path, r->name);
+        /* Its writer may have been killed between write and sync: nothing may be based on what a power cut takes back. */
+        if (fdatasync(r->fd) < 0 || fsync(r->store->runs_fd) < 0)
+                return error_errno(e, errno, "cannot sync %s/runs/%s", r->store->path, r->name);
+        return 0;
 }
 
 int record_open(RecordStore *s, const JobKey *key, Record **ret, RecordState *ret_state, Error *e) {
