@@ -33,6 +33,13 @@ static char base[64]; /* of this test: everything lies below it */
 static int fifo = -1; /* what handlers say */
 static JobKey key;
 
+/* How the next runner is started. */
+static unsigned long state_flags;
+static const char *state_options; /* NULL = the plain directory */
+static bool activated;            /* the connection comes as systemd passes sockets on, not as standard input */
+static const char *other_etc;     /* this directory is its /etc; then without --config */
+static uid_t agent_uid;           /* who is on the other end */
+
 /* ---- the device ---- */
 
 static char *text_of(const char *format, ...) PRINTF_LIKE(1, 2);
@@ -107,6 +114,9 @@ static void configure(const char *more) {
 }
 
 static void setup(void) {
+        activated = false;
+        other_etc = state_options = NULL;
+        agent_uid = 0;
         (void) strcpy(base, "/tmp/iot-jobs-runner-XXXXXX");
         ck_assert_ptr_nonnull(mkdtemp(base));
         ck_assert_int_eq(mkdir(path_of("handlers"), 0755), 0);
@@ -149,25 +159,48 @@ typedef struct Peer {
 
 /* Another state directory for this runner alone: a file system with these flags and this many bytes. False where that
  * needs rights this test does not have. */
-static bool mount_state(unsigned long flags, const char *options) {
-        return unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
-                mount("none", path_of("state"), "tmpfs", flags, options) == 0;
+static bool private_mounts(void) {
+        return unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
 }
 
-static unsigned long state_flags;
-static const char *state_options; /* NULL = the plain directory */
+static bool mount_state(unsigned long flags, const char *options) {
+        return private_mounts() && mount("none", path_of("state"), "tmpfs", flags, options) == 0;
+}
+
+/* The connection where this launcher puts it. */
+static void arrange_connection(int fd) {
+        char pid[16];
+
+        if (!activated) {
+                (void) dup2(fd, 0);
+                return;
+        }
+        (void) close(0);
+        (void) open("/dev/null", O_RDONLY);
+        (void) dup2(fd, 3);
+        (void) snprintf(pid, sizeof pid, "%d", (int) getpid());
+        (void) setenv("LISTEN_PID", pid, 1);
+        (void) setenv("LISTEN_FDS", "1", 1);
+}
 
 static Peer start_with(const char *config) {
         int pair[2], log = open(path_of("log"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
         Peer p;
 
+        /* The kernel remembers who made the pair. */
+        ck_assert_int_eq(seteuid(agent_uid ? agent_uid : geteuid()), 0);
         ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+        ck_assert_int_eq(seteuid(getuid()), 0);
         p.pid = fork();
         if (p.pid == 0) {
                 if (state_options && !mount_state(state_flags, state_options))
                         _exit(126);
-                (void) dup2(pair[1], 0);
+                if (other_etc && (!private_mounts() || mount(other_etc, "/etc", NULL, MS_BIND, NULL) < 0))
+                        _exit(126);
                 (void) dup2(log, 2);
+                arrange_connection(pair[1]);
+                if (other_etc)
+                        (void) execl(TEST_RUNNER, TEST_RUNNER, NULL);
                 (void) execl(TEST_RUNNER, TEST_RUNNER, "--config", config, "--log=stderr", NULL);
                 _exit(127);
         }
@@ -388,7 +421,9 @@ START_TEST(progress_is_told) {
         const WireMessage *m;
         Peer p;
 
-        handler("p", "echo 40% >&3; echo fetched=yes >&3; echo Unpacking >&3; read x < @/go");
+        /* the third line is far longer than what is taken of one */
+        handler("p", "echo 40% >&3; echo fetched=yes >&3; head -c 100000 /dev/zero | tr '\\0' z >&3; echo >&3; "
+                     "printf Unpacking >&3; echo >&3; read x < @/go");
         ck_assert_int_eq(mkfifo(path_of("go"), 0600), 0);
         p = run("{\"operation\":\"p\"}");
         do
@@ -594,6 +629,39 @@ START_TEST(cancel_ends_the_whole_tree) {
 }
 END_TEST
 
+START_TEST(cancel_wakes_what_is_stopped) {
+        Peer p;
+
+        configure("");
+        handler("stopped", "trap 'echo bye > @/fifo; exit 0' TERM; echo here > @/fifo; kill -STOP $$; while :; do sleep 1000; done");
+        p = run("{\"operation\":\"stopped\"}");
+        ck_assert_str_eq(heard(), "here");
+        say(&p, WIRE_CANCEL);
+        ck_assert_str_eq(heard(), "bye");
+        expect_result(&p, PROTO_STATUS_CANCELED);
+        acknowledge(&p);
+}
+END_TEST
+
+/* A document's own timeout replaces the configured one, and an override caps it. */
+START_TEST(override_caps_the_timeout) {
+        const WireMessage *m;
+        Peer p;
+
+        configure("timeout = 0; override = ( { name = \"slow\"; timeout = 1; kill_grace = 0; } );");
+        handler("slow", "exec sleep 1000");
+        p = start();
+        prepare(&p, "{\"operation\":\"slow\",\"timeout\":\"900\"}");
+        m = expect(&p, WIRE_PLAN);
+        ck_assert_uint_ge(m->max_seconds, 1);
+        ck_assert_uint_lt(m->max_seconds, 100);
+        say(&p, WIRE_GO);
+        m = expect_result(&p, PROTO_STATUS_FAILED);
+        expect_detail(m, "reason", "timed out after 1 s");
+        acknowledge(&p);
+}
+END_TEST
+
 START_TEST(cancel_before_anything_started) {
         Peer p = start();
 
@@ -787,6 +855,24 @@ START_TEST(killed_runner_leaves_nothing_behind) {
 }
 END_TEST
 
+START_TEST(killed_runner_leaves_nothing_without_environment) {
+        pid_t pid;
+        Peer p;
+
+        /* no key in the environment, no parent, no session, the leader gone: it is found by where it works */
+        handler("strip", "(env -i setsid sh -c 'trap \"\" TERM; echo $$ > @/fifo; exec sleep 1000' &); exec sleep 1000");
+        p = run("{\"operation\":\"strip\"}");
+        pid = (pid_t) atoi(heard());
+        ck_assert_int_eq(kill(p.pid, SIGKILL), 0);
+        ck_assert_int_eq(ended(&p), -SIGKILL);
+        p = start();
+        say(&p, WIRE_CANCEL);
+        expect_result(&p, PROTO_STATUS_CANCELED);
+        expect_gone(pid);
+        acknowledge(&p);
+}
+END_TEST
+
 START_TEST(rerun_is_the_next_attempt) {
         const WireMessage *m;
         Peer p;
@@ -812,6 +898,142 @@ START_TEST(rerun_is_the_next_attempt) {
         ck_assert_int_eq(m->type, WIRE_RESULT);
         ck_assert_int_eq(m->status, PROTO_STATUS_SUCCEEDED);
         acknowledge(&p);
+        expect_nothing_left();
+}
+END_TEST
+
+/* ---- who asks, and how ---- */
+
+START_TEST(inventory_of_many_runs) {
+        enum { RUNS = 2 * WIRE_RUNS_MAX + 3 };
+        WireMessage ask = { .type = WIRE_INVENTORY };
+        const WireMessage *m;
+        bool seen[RUNS + 1] = {};
+        size_t n = 0, packets = 0;
+        Peer p = start();
+
+        (void) strcpy(ask.key.thing, "t1");
+        say_message(&p, &ask);
+        m = expect(&p, WIRE_RUNS);
+        ck_assert_uint_eq(m->n_runs, 0);
+        ck_assert(!m->more);
+        ck_assert_int_eq(ended(&p), 0);
+        handler("ok", "exit 0");
+        for (key.number = 1; key.number <= RUNS; key.number++) {
+                p = start();
+                prepare(&p, "{\"operation\":\"ok\"}");
+                expect(&p, WIRE_PLAN);
+                ck_assert_int_eq(shutdown(p.fd, SHUT_RDWR), 0);
+                ck_assert_int_eq(ended(&p), 0);
+        }
+        p = start();
+        say_message(&p, &ask);
+        do {
+                m = expect(&p, WIRE_RUNS);
+                packets++;
+                for (size_t i = 0; i < m->n_runs; i++, n++) {
+                        ck_assert_int_eq(m->runs[i].state, WIRE_RUN_PREPARED);
+                        ck_assert(wire_claim_valid(m->runs[i].claim));
+                        ck_assert_int_le(m->runs[i].key.number, RUNS);
+                        ck_assert(!seen[m->runs[i].key.number]);
+                        seen[m->runs[i].key.number] = true;
+                }
+        } while (m->more);
+        ck_assert_uint_eq(n, RUNS);
+        ck_assert_uint_eq(packets, 3);
+        ck_assert_int_eq(ended(&p), 0);
+}
+END_TEST
+
+START_TEST(connection_by_socket_activation) {
+        Peer p;
+
+        activated = true;
+        handler("ok", "ls /proc/self/fd | cat > @/fds");
+        p = run("{\"operation\":\"ok\"}");
+        expect_result(&p, PROTO_STATUS_SUCCEEDED);
+        ck_assert_str_eq(read_file(path_of("fds")), "0\n1\n2\n3\n4\n");
+        acknowledge(&p);
+}
+END_TEST
+
+START_TEST(configuration_is_chosen_by_thing) {
+        const WireMessage *m;
+        Peer p;
+
+        if (geteuid() != 0)
+                return; /* another /etc is for root */
+        ck_assert_int_eq(mkdir(path_of("etc"), 0755), 0);
+        ck_assert_int_eq(mkdir(path_of("etc/iot-jobs"), 0755), 0);
+        write_file("etc/iot-jobs/agent.conf", "thing_name = \"other\"; endpoint = \"x\";\n", 0644);
+        write_file("etc/iot-jobs/second.conf", read_file(path_of("agent.conf")), 0644);
+        write_file("etc/iot-jobs/third.conf.bak", "no configuration at all", 0644);
+        other_etc = path_of("etc");
+        handler("home", "echo $HOME $USER $SHELL > @/fifo");
+        p = start();
+        prepare(&p, "{\"operation\":\"home\"}");
+        m = hear(&p);
+        if (m->type == WIRE_NONE) { /* not allowed to, root or not */
+                ck_assert_int_eq(ended(&p), 126);
+                return;
+        }
+        ck_assert_int_eq(m->type, WIRE_PLAN);
+        say(&p, WIRE_GO);
+        ck_assert_str_eq(heard(), "/ 0 /bin/sh"); /* that /etc has no passwd */
+        expect_result(&p, PROTO_STATUS_SUCCEEDED);
+        acknowledge(&p);
+        (void) strcpy(key.thing, "third");
+        p = start();
+        say(&p, WIRE_CANCEL);
+        expect(&p, WIRE_UNABLE);
+        ck_assert_int_eq(ended(&p), 1);
+        expect_logged("refusing a request");
+}
+END_TEST
+
+START_TEST(only_the_agent_is_served) {
+        Peer p;
+
+        if (geteuid() != 0)
+                return; /* it takes root to be somebody else */
+        handler("ok", "exit 0");
+        agent_uid = 65534;
+        p = start();
+        prepare(&p, "{\"operation\":\"ok\"}");
+        expect(&p, WIRE_NONE);
+        ck_assert_int_eq(ended(&p), 1);
+        expect_logged("refusing a request of user 65534");
+        write_file("agent.conf", text_of("%sagent_user = \"nobody\";\n", read_file(path_of("agent.conf"))), 0644);
+        p = run("{\"operation\":\"ok\"}");
+        expect_result(&p, PROTO_STATUS_SUCCEEDED);
+        acknowledge(&p);
+}
+END_TEST
+
+/* Two deadlines of five seconds, waited for side by side. */
+START_TEST(silence_is_not_waited_for_for_ever) {
+        Peer silent, blocked;
+        int fd;
+
+        handler("ok", "exit 0");
+        ck_assert_int_eq(mkdir(path_of("run"), 0755), 0);
+        ck_assert_int_eq(mkdir(path_of("run/runs"), 0700), 0);
+        /* a "live runner" that has the lock and never answers */
+        fd = open(path_of("run/runs/t1.job-1.1.1700000000.lock"), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        ck_assert_int_eq(flock(fd, LOCK_EX), 0);
+        silent = start();
+        blocked = start();
+        prepare(&blocked, "{\"operation\":\"ok\"}");
+        ck_assert_ptr_nonnull(strstr(expect(&blocked, WIRE_UNABLE)->reason, "another runner has this run"));
+        expect(&silent, WIRE_NONE);
+        ck_assert_int_eq(ended(&silent), 1);
+        ck_assert_int_eq(ended(&blocked), 1);
+        expect_logged("sent nothing for 5 s");
+        (void) close(fd);
+        /* the lock file that was left is taken over */
+        blocked = run("{\"operation\":\"ok\"}");
+        expect_result(&blocked, PROTO_STATUS_SUCCEEDED);
+        acknowledge(&blocked);
         expect_nothing_left();
 }
 END_TEST
@@ -1261,7 +1483,9 @@ static TCase *program_cases(void) {
         tcase_add_test(c, background_child_ends_with_its_handler);
         tcase_add_test(c, secrets_stay_out_of_log_and_report);
         tcase_add_test(c, timeout_ends_the_whole_tree);
+        tcase_add_test(c, override_caps_the_timeout);
         tcase_add_test(c, cancel_ends_the_whole_tree);
+        tcase_add_test(c, cancel_wakes_what_is_stopped);
         tcase_add_test(c, cancel_before_anything_started);
         tcase_add_test(c, cancel_after_the_end_keeps_the_result);
         tcase_add_test(c, stop_is_an_interruption);
@@ -1269,10 +1493,16 @@ static TCase *program_cases(void) {
         tcase_add_test(c, runner_outlives_its_agent);
         tcase_add_test(c, end_of_connection_before_go_starts_nothing);
         tcase_add_test(c, killed_runner_leaves_nothing_behind);
+        tcase_add_test(c, killed_runner_leaves_nothing_without_environment);
         tcase_add_test(c, rerun_is_the_next_attempt);
         tcase_add_test(c, one_slot_runs_one_at_a_time);
         tcase_add_test(c, slot_of_a_dead_runner_is_cleared_first);
         tcase_add_test(c, cancel_while_waiting_for_a_slot);
+        tcase_add_test(c, inventory_of_many_runs);
+        tcase_add_test(c, connection_by_socket_activation);
+        tcase_add_test(c, configuration_is_chosen_by_thing);
+        tcase_add_test(c, only_the_agent_is_served);
+        tcase_add_test(c, silence_is_not_waited_for_for_ever);
         return c;
 }
 
