@@ -17,6 +17,7 @@ struct Faults {
         size_t n_rejects;
         uint64_t state;
         Delayed *head, **tail;
+        size_t n_delayed;
 };
 
 int faults_new(const Options *options, uint64_t seed, Faults **ret) {
@@ -45,6 +46,7 @@ static Delayed *pop_delayed(Faults *f) {
         Delayed *d = f->head;
 
         f->head = d->next;
+        f->n_delayed--;
         if (!f->head)
                 f->tail = &f->head;
         return d;
@@ -90,10 +92,14 @@ bool faults_request(Faults *f, ProtoCode *ret_code) {
 }
 
 static int delay(Faults *f, uint64_t due, ModelPublication *p) {
-        Delayed *d = calloc(1, sizeof *d);
+        Delayed *d;
 
+        if (f->n_delayed >= FAULTS_DELAYED_MAX)
+                return 0;
+        d = calloc(1, sizeof *d);
         if (!d)
                 return -ENOMEM;
+        f->n_delayed++;
         d->due = due;
         d->publication = *p;
         p->payload = NULL;

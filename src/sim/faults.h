@@ -5,6 +5,8 @@
 #include "sim/model.h"
 #include "sim/options.h"
 
+enum { FAULTS_DELAYED_MAX = 100000 }; /* publications that wait; more are lost */
+
 typedef struct Faults Faults;
 
 typedef int (*FaultsSend)(const char *topic, const char *payload, size_t len, void *userdata);
