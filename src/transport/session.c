@@ -418,6 +418,9 @@ static int admit(Session *s, const unsigned char *body, size_t n, Error *e) {
 
                 return error_set(e, ECONNRESET, "the broker sent DISCONNECT: %s", code >= 0x80 ? reason_code(code) : "no reason given");
         }
+        /* Without even one code; the library's own check came late (CVE-2024-10525). */
+        if (f->type == MQTT_SUBACK && f->remaining < 3)
+                return error_set(e, EPROTO, "the broker's SUBACK has no codes");
         if (f->type == MQTT_PINGRESP)
                 s->answer_by = USEC_NEVER;
         return 0;

@@ -291,31 +291,41 @@ bool tls_own_certificate_notice(SSL_CTX *ctx, const Settings *s, char ret[static
         return false;
 }
 
+/* The name of one entry, byte by byte, since it may hold a NUL; "" for kinds that are no host. */
+static void format_alt_name(const GENERAL_NAME *name, char *ret, size_t size) {
+        const ASN1_STRING *value = name->type == GEN_DNS ? name->d.dNSName : name->type == GEN_IPADD ? name->d.iPAddress : NULL;
+        const unsigned char *bytes = value ? ASN1_STRING_get0_data(value) : NULL;
+        size_t len = value ? (size_t) ASN1_STRING_length(value) : 0;
+        size_t n = MIN_OF(len, size - 1);
+
+        ret[0] = '\0';
+        if (!value)
+                return;
+        if (name->type == GEN_IPADD) {
+                if (len == 4 || len == 16)
+                        (void) inet_ntop(len == 4 ? AF_INET : AF_INET6, bytes, ret, (socklen_t) size);
+                return;
+        }
+        for (size_t i = 0; i < n; i++)
+                ret[i] = bytes[i] == '\0' ? '?' : (char) bytes[i];
+        ret[n] = '\0';
+        reason_clean(ret);
+}
+
 /* The DNS names and addresses of a certificate, for the sentence that says whom it is for. */
 static void format_alt_names(X509 *cert, char *ret, size_t size) {
         GENERAL_NAMES *names CLEANUP(GENERAL_NAMES_free) = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
         size_t at = 0;
 
-        ret[0] = '\0';
-        for (int i = 0; names && i < sk_GENERAL_NAME_num(names) && at + 8 < size; i++) {
-                const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
-                char address[INET6_ADDRSTRLEN] = "";
-                int n = 0;
+        for (int i = 0; names && i < sk_GENERAL_NAME_num(names); i++) {
+                char one[NAME_MAX_SHOWN / 2];
 
-                if (name->type == GEN_DNS) {
-                        n = snprintf(ret + at, size - at, "%s%.*s", at > 0 ? ", " : "", ASN1_STRING_length(name->d.dNSName),
-                                     (const char *) ASN1_STRING_get0_data(name->d.dNSName));
-                } else if (name->type == GEN_IPADD) {
-                        int family = ASN1_STRING_length(name->d.iPAddress) == 4 ? AF_INET : AF_INET6;
-
-                        if (family == AF_INET || ASN1_STRING_length(name->d.iPAddress) == 16)
-                                (void) inet_ntop(family, ASN1_STRING_get0_data(name->d.iPAddress), address, sizeof address);
-                        n = snprintf(ret + at, size - at, "%s%s", at > 0 ? ", " : "", address);
-                }
-                at = MIN_OF(at + (size_t) MAX_OF(n, 0), size - 1);
+                format_alt_name(sk_GENERAL_NAME_value(names, i), one, sizeof one);
+                if (one[0] == '\0' || at + strlen(one) + 3 > size)
+                        continue;
+                at += (size_t) snprintf(ret + at, size - at, "%s%s", at > 0 ? ", " : "", one);
         }
-        reason_clean(ret);
-        if (ret[0] == '\0')
+        if (at == 0)
                 (void) snprintf(ret, size, "no host at all");
 }
 
@@ -415,6 +425,7 @@ void tls_session_close(TlsSession *t) {
 void tls_session_settle(TlsSession *t) {
         X509_STORE *empty = X509_STORE_new();
 
+        t->settled = true;
         if (empty)
                 SSL_CTX_set_cert_store(SSL_get_SSL_CTX(t->ssl), empty);
 }
@@ -463,7 +474,7 @@ static int explain_library(const TlsSession *t, unsigned long code, Error *e) {
                 if (reason > ALERT_OFFSET && reason < ALERT_OFFSET + 256)
                         return explain_alert(t, reason - ALERT_OFFSET, e);
                 if (reason == SSL_R_UNEXPECTED_EOF_WHILE_READING)
-                        return error_set(e, ECONNRESET, "%s", SSL_is_init_finished(t->ssl)
+                        return error_set(e, ECONNRESET, "%s", t->settled
                                                                       ? "the broker closed the connection (without close_notify)"
                                                                       : "the server closed the connection during the TLS handshake");
                 if (reason == SSL_R_WRONG_VERSION_NUMBER ||
@@ -485,7 +496,7 @@ int tls_explain(const TlsSession *t, int code, int saved_errno, Error *e) {
         else if (first != 0)
                 r = explain_library(t, first, e);
         else if (saved_errno != 0)
-                r = error_errno(e, saved_errno, "%s", SSL_is_init_finished(t->ssl) ? "connection" : "TLS handshake");
+                r = error_errno(e, saved_errno, "%s", t->settled ? "connection" : "TLS handshake");
         else
                 r = error_set(e, ECONNRESET, "the server closed the connection");
         ERR_clear_error();

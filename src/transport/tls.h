@@ -25,6 +25,7 @@ bool tls_own_certificate_notice(SSL_CTX *ctx, const Settings *s, char ret[static
 typedef struct TlsSession {
         SSL *ssl;
         const Settings *settings; /* borrowed */
+        bool settled;             /* the handshake is over */
         int verify_code;          /* X509_V_…; 0 = nothing wrong */
         char verify_text[ERROR_TEXT_MAX];
 } TlsSession;
