@@ -262,6 +262,8 @@ listener {self.plain_port} 127.0.0.1
                 self._operator = Mqtt(self.plain_port)
                 self.clients.append(self._operator)
                 self._operator.subscribe(f"iot-jobs-sim/reply/{self._reply}")
+                if self.service and self.service.running():
+                    self.wait_service()
                 return self.broker
             if "Address already in use" not in self.broker.text():
                 break
@@ -338,12 +340,16 @@ listener {self.plain_port} 127.0.0.1
     def delete(self, job, *options):
         return self.sim("delete", "--thing", self.thing, "--job", job, *options)
 
-    def ask(self, verb, **members):
+    def wait_service(self):
+        """Wait until the service is on this broker (again)."""
+        wait_for(lambda: self.ask("hello", timeout=0.2), lambda: "the service:\n" + self.service.text())
+
+    def ask(self, verb, timeout=PATIENCE / 3, **members):
         """An operator verb without a process of its own: for what is looked at often. None if nobody answers."""
         self._request += 1
         request = {"verb": verb, "reply": self._reply, "id": self._request, **members}
         self._operator.publish("iot-jobs-sim/request", json.dumps(request))
-        mine = self._operator.wait(lambda m: json.loads(m.payload)["id"] == request["id"], PATIENCE / 3)
+        mine = self._operator.wait(lambda m: json.loads(m.payload)["id"] == request["id"], timeout)
         del self._operator.messages[:]
         return json.loads(mine.payload) if mine else None
 
@@ -368,9 +374,9 @@ listener {self.plain_port} 127.0.0.1
             last[0] = self.describe(job)
             status = last[0] and last[0]["status"]
             if status in TERMINAL and status not in wanted:
-                raise AssertionError(f"{job} became {last[0]}, not {wanted}\n{self.logs()}")
+                raise AssertionError(f"{job} became {last[0]}, not {wanted}")
             return status in wanted and last[0]
-        return wait_for(look, lambda: f"{job} to become {wanted}; it is {last[0]}\n{self.logs()}", timeout)
+        return wait_for(look, lambda: f"{job} to become {wanted}; it is {last[0]}", timeout)
 
     # -- agent --
 
@@ -428,7 +434,7 @@ listener {self.plain_port} 127.0.0.1
 
     def wait_witness(self, name, lines=1):
         return wait_for(lambda: len(self.witness(name)) >= lines and self.witness(name),
-                        lambda: f"{lines} lines in evidence {name}\n{self.logs()}")
+                        lambda: f"{lines} lines in evidence {name}")
 
     def job_processes(self, job=None):
         """Living processes of handlers, by IOT_JOB_KEY in their environment (all of the thing, or one job's)."""
@@ -507,7 +513,7 @@ class FakeService:
         return self.jobs[job]["status"]
 
     def wait_status(self, job, *wanted):
-        wait_for(lambda: self.status(job) in wanted, lambda: f"{job} to become {wanted}: {self.jobs[job]}\n{self.lab.logs()}")
+        wait_for(lambda: self.status(job) in wanted, lambda: f"{job} to become {wanted}: {self.jobs[job]}")
         return self.jobs[job]
 
     def announce(self):

@@ -76,6 +76,7 @@ class Messages(LabTest):
         agent = self.lab.start_agent()
         for tail in ("notify", "notify-next", "get/accepted"):
             self.lab.wire.publish(self.lab.topic(tail), b'{"pad":"' + b"x" * (256 * 1024) + b'"}')
+        self.lab.wait_service()  # it was hit as well
         self.assert_works()
         self.assertTrue(agent.running())
 
@@ -136,7 +137,7 @@ class OddDocuments(LabTest):
             "lone-surrogate": '{"operation":"ok","s":"\\ud800"}',
             "deep": '{"operation":"ok","d":' + "[" * 40 + "]" * 40 + "}",
             "too-large": '{"operation":"ok","pad":"' + "x" * 33000 + '"}',
-            "an-array": "[1,2,3]", "a-string": '"{}"', "a-number": "7", "null": "null",
+            "an-array": "[1,2,3]", "a-string": '"{}"', "a-number": "7",
         }
         for job, document in odd.items():
             service.add(job, document)
@@ -146,6 +147,16 @@ class OddDocuments(LabTest):
         service.wait_status("good", "SUCCEEDED")
         self.assertEqual(self.lab.witness("ran"), ["good"])
         self.assertTrue(agent.running())
+
+    def test_no_document_at_all(self):
+        """null counts as absent, and a job without a document can never run: it must not block the queue either."""
+        service = FakeService(self.lab)
+        self.lab.handler("ok.sh", "exit 0")
+        self.lab.start_agent()
+        service.add("nothing", "null")
+        service.add("good", '{"operation":"ok"}')
+        service.wait_status("good", "SUCCEEDED")
+        self.assertEqual(service.status("nothing"), "REJECTED")
 
     def test_document_bytes_travel_unchanged(self):
         """Spaces, order, escapes and the spelling of numbers reach the handler as they were sent."""
@@ -198,7 +209,7 @@ class Handlers(LabTest):
     def test_handler_names_that_are_no_names(self):
         self.lab.start_agent()
         for i, name in enumerate(("../ok.sh", "/bin/sh", "", ".hidden", "a b", "ok.sh.dpkg-new", "ok.sh~", "x" * 65, "ok\u0000.sh", "ök")):
-            self.check(f"name{i}", "operation|handler", {"operation": name})
+            self.check(f"name{i}", r"operation: |u0000", {"operation": name})
 
     @unittest.skipUnless(os.geteuid() == 0, "needs root to give a file away")
     def test_handler_of_another_user(self):
@@ -252,9 +263,11 @@ class Credentials(LabTest):
 
     @unittest.skipUnless(os.geteuid() == 0, "needs root to become another user")
     def test_unreadable_key(self):
-        path = self.lab.write_config()
-        os.chown(path, NOBODY, NOBODY)
-        self.lab.directory.chmod(0o755)
+        own = self.lab.directory / "nobody"
+        own.mkdir(mode=0o700)
+        path = self.lab.write_config(runtime_directory=own)
+        for p in (path, own):
+            os.chown(p, NOBODY, NOBODY)
         r = subprocess.run([AGENT, "--config", path, "--log=stderr"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
                            user=NOBODY, group=NOBODY, extra_groups=[], env=clean_environment(), timeout=60)
         self.assertIn(r.returncode, (1, 78))
@@ -265,7 +278,7 @@ class Credentials(LabTest):
         """A server that our authority did not sign: never connected, said why, and well again after a reload."""
         other = Authority(self.lab.directory / "other-ca", "another authority")
         agent = self.lab.start_agent(online=False, credentials={"ca_file": other.cert})
-        agent.wait_text(r"(?i)certificate verify failed|unable to get local issuer|self.signed|not trusted")
+        agent.wait_text(r"certificate.*does not come from a CA in.*other-ca")
         self.assertEqual(self.lab.requests(), [])
         self.lab.write_config()
         agent.popen.send_signal(signal.SIGHUP)
@@ -326,13 +339,12 @@ class Storage(LabTest):
     @unittest.skipUnless(os.geteuid() == 0, "needs root to mount")
     def test_full_disk(self):
         """R1: no start without a durable record; the job stays QUEUED and runs when there is room."""
-        self.lab.tmpfs(self.lab.state, "size=128k,mode=0700")
+        self.lab.tmpfs(self.lab.state, "size=256k,mode=0700")
         filler = self.lab.state / "filler"
-        with open(filler, "wb") as f:
+        with open(filler, "wb", buffering=0) as f:
             try:
                 while True:
                     f.write(b"x" * 4096)
-                    f.flush()
             except OSError:
                 pass
         self.check_waits_then_runs(self.lab.start_agent(), filler.unlink)
