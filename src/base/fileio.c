@@ -257,7 +257,7 @@ static int empty_root(int root) {
         return failed;
 }
 
-int remove_tree_at(int dirfd, const char *name) {
+static int remove_tree_below(int dirfd, const char *name) {
         int root CLEANUP_FD = -1;
         int r = remove_simple(dirfd, name);
 
@@ -270,6 +270,23 @@ int remove_tree_at(int dirfd, const char *name) {
         if (r < 0)
                 return r;
         return unlinkat(dirfd, name, AT_REMOVEDIR) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+int remove_tree_at(int dirfd, const char *name) {
+        const char *slash = strrchr(name, '/');
+        char *parent CLEANUP_FREE = NULL;
+        int fd CLEANUP_FD = -1;
+
+        if (!slash)
+                return remove_tree_below(dirfd, name);
+        /* The way there is the caller's; from its last part on no mount is entered. */
+        parent = strndup(name, (size_t) (slash - name) + 1);
+        if (!parent)
+                return -ENOMEM;
+        fd = openat(dirfd, parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+                return errno == ENOENT ? 0 : -errno;
+        return remove_tree_below(fd, slash + 1);
 }
 
 /* ---- make ---- */

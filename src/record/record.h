@@ -97,7 +97,8 @@ int record_store_list(RecordStore *s, const char *thing, WireRun **ret, size_t *
 
 /* Open the record of `key`. The caller holds the key's lock. *ret_state: phase RECORD_NONE if there is none: no file, one
  * whose first line a crash tore (removed: nothing was promised), or garbage (named in the log and set aside). A torn tail
- * is cut. -EPROTONOSUPPORT: a newer format, left as it is; other errors: it cannot be read now. The file's name is in e. */
+ * is cut, and what was read is synced. On a read-only file system it is read too; appending is what fails then.
+ * -EPROTONOSUPPORT: a newer format, left as it is; other errors: it cannot be read now. The file's name is in e. */
 int record_open(RecordStore *s, const JobKey *key, Record **ret, RecordState *ret_state, Error *e) MUST_USE;
 /* Write one line and make it durable. The `prepared` line makes the file, sets room aside for all later lines
  * (fallocate, where the file system can) and syncs the directory. On failure nothing of the line stays (of `prepared`: no

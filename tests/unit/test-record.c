@@ -5,10 +5,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "base/fileio.h"
@@ -39,6 +41,23 @@ int fsync(int fd) {
 
 int fdatasync(int fd) {
         return sync_or_fail();
+}
+
+/* The same for a file system that became read-only. */
+static bool read_only;
+
+int openat(int at, const char *name, int flags, ...) {
+        mode_t mode;
+        va_list ap;
+
+        va_start(ap, flags);
+        mode = flags & O_CREAT ? va_arg(ap, mode_t) : 0;
+        va_end(ap);
+        if (read_only && (flags & O_ACCMODE) != O_RDONLY) {
+                errno = EROFS;
+                return -1;
+        }
+        return (int) syscall(SYS_openat, at, name, flags, mode);
 }
 
 /* ---- pure ---- */
@@ -339,7 +358,7 @@ static bool mode_is(const char *path, mode_t mode) {
 
 START_TEST(plain_job) {
         RecordState s CLEANUP_RECORD_STATE = {}, again CLEANUP_RECORD_STATE = {};
-        Record *r CLEANUP(record_free) = open_record(&key, &s);
+        Record *r CLEANUP(record_free) = open_record(&key, &s), *other CLEANUP(record_free) = NULL;
         RecordEntry result = result_entry(PROTO_STATUS_SUCCEEDED);
         ProtoDetails found CLEANUP_DETAILS = {};
         WireRun *runs CLEANUP_FREE = NULL;
@@ -732,6 +751,24 @@ START_TEST(failed_prepare_leaves_nothing) {
 }
 END_TEST
 
+START_TEST(read_only_records_are_read) {
+        RecordState s CLEANUP_RECORD_STATE = {};
+        Record *r CLEANUP(record_free) = open_record(&key, &s);
+        RecordEntry entry = started_entry(0, 1);
+        Error e = {};
+
+        append(r, prepared_entry());
+        r = record_free(r);
+        read_only = true;
+        r = open_record(&key, &s);
+        ck_assert_int_eq(s.phase, RECORD_IS_PREPARED);
+        ck_assert_int_eq(record_append(r, &entry, &e), -EROFS);
+        ck_assert_int_eq(record_bury(r, &key, PROTO_STATUS_FAILED, &entry.details, &e), -EROFS);
+        read_only = false;
+        ck_assert(exists(run_path(record_name)));
+}
+END_TEST
+
 START_TEST(failed_line_is_taken_back) {
         for (int how = 0; how < 2; how++) {
                 RecordState s CLEANUP_RECORD_STATE = {};
@@ -1045,6 +1082,7 @@ static TCase *store_cases(void) {
         tcase_add_test(c, runs_of_others_are_refused);
         tcase_add_test(c, state_directory_is_made);
         tcase_add_test(c, failed_prepare_leaves_nothing);
+        tcase_add_test(c, read_only_records_are_read);
         tcase_add_test(c, failed_line_is_taken_back);
         tcase_add_test(c, failed_burial_keeps_the_record);
         tcase_add_test(c, newest_tombstone_wins);
