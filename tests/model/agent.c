@@ -93,31 +93,50 @@ static Track *track_of_request(World *w, const ProtoRequest *r) {
         return NULL;
 }
 
+static bool opens_a_conversation(WireType t) {
+        return t == WIRE_INVENTORY || t == WIRE_PREPARE || t == WIRE_ATTACH || t == WIRE_CANCEL || t == WIRE_ACK ||
+               t == WIRE_DROP;
+}
+
+static bool spawn_fails(World *w, Device *d, const WireMessage *m) {
+        Track *t = track_find(w, m->key.job_id, m->key.number, m->key.queued_at);
+
+        /* The inventory's comes first after a start: it does not use up what is meant for a run. */
+        if ((!t && rng_chance(&w->rng, 700)) || !fault_armed(w, FAULT_SPAWN_FAILS))
+                return false;
+        device_disturbed(w, d);
+        if (t) {
+                fault_count(w, FAULT_SPAWN_FAILS, t, d->index);
+                t->disturbed = true;
+                t->dev[d->index].asked = false;
+        }
+        return true;
+}
+
 static void send_to_runner(World *w, Device *d, uint32_t run, const WireMessage *m) {
         int i = conn_find(w, d, run);
         Conn *c;
 
+        if (i >= 0 && w->conn[i].runner < 0) { /* that runner has ended; what it said last is still to be read */
+                if (!opens_a_conversation(m->type))
+                        return;
+                w->conn[i] = (Conn) {};
+                i = -1;
+        }
         if (i < 0) {
                 i = conn_open(w, d, run);
                 if (i < 0)
                         return;
-                w->conn[i].runner = runner_spawn(w, d, i);
-                if (w->conn[i].runner < 0) { /* the start failed */
-                        Track *t = track_find(w, m->key.job_id, m->key.number, m->key.queued_at);
-
-                        if (t)
-                                fault_count(w, FAULT_SPAWN_FAILS, t, d->index);
-                        if (t)
-                                t->disturbed = true;
-                        device_disturbed(w, d);
+                if (spawn_fails(w, d, m)) {
                         conn_close_by_runner(w, i);
                         return;
                 }
-                w->conn[i].to_runner_at = w->now + rng_between(&w->rng, 500, 3 * MSEC); /* until it reads */
+                w->conn[i].runner = runner_spawn(w, d, i);
+                if (w->conn[i].runner < 0)
+                        return;
+                w->conn[i].to_runner_at = w->now + 400 + world_start_time(w); /* until it reads */
         }
         c = &w->conn[i];
-        if (c->runner < 0)
-                return; /* it is gone; the agent hears of that soon */
         buf_clear(&w->scratch);
         if (wire_encode(m, &w->scratch) < 0) {
                 world_violate(w, P7_HARMLESS, "the agent makes a %s that cannot be encoded", wire_type_name(m->type));
@@ -199,6 +218,8 @@ static void tell_runner(World *w, Device *d, const EngineAction *a) {
         }
         if (t)
                 t->dev[d->index].run = a->run;
+        if (t && (a->wire.type == WIRE_PREPARE || a->wire.type == WIRE_ATTACH))
+                t->dev[d->index].asked = true;
         if (w->bug == BUG_CANCEL_IGNORED && a->wire.type == WIRE_CANCEL && conn_find(w, d, a->run) >= 0)
                 return;
         send_to_runner(w, d, a->run, &a->wire);
@@ -409,7 +430,7 @@ static void agent_gone(World *w, Device *d) {
         for (unsigned i = 0; i < w->n_tracks; i++) {
                 TrackDevice *td = &w->track[i].dev[d->index];
 
-                td->seen = td->claim_sent = td->final_sent = td->final_once = false;
+                td->seen = td->asked = td->claim_sent = td->final_sent = td->final_once = false;
                 td->result &= td->record.exists; /* what was refused for good has no record */
         }
         device_disturbed(w, d);
@@ -468,7 +489,7 @@ void device_power_cut(World *w, Device *d, uint64_t down) {
                 CLEANUP_RECORD_STATE RecordState state = {};
 
                 t->disturbed = true;
-                td->go = td->killing = false;
+                td->go = td->killing = td->asked = false;
                 (void) disk_load(w, d, t, &state);
                 td->planned = state.phase != RECORD_NONE;
                 td->result = state.phase == RECORD_HAS_RESULT;

@@ -2,7 +2,7 @@
 /* The promises P1–P6, checked against what the handlers really did and what the cloud finally says.
  *
  * P1  A SUCCEEDED that a device sends needs, for each step, a process of this execution on this device that exited 0 by
- *     itself (a step whose failure is ignored: one that ended, or could not be started). `exitCode` and `signal` in the
+ *     itself (a step whose failure is ignored: one that was started, or could not be). `exitCode` and `signal` in the
  *     details were really seen.
  * P2  (execution, step, attempt) is started at most once on a device, a step only once where on_interrupt says fail, and
  *     an execution on one device only (unless jobs.on_orphan = "run" may take over an execution without a timer).
@@ -23,10 +23,20 @@
 
 /* ---- P2, P4, P5, P6: at a start ---- */
 
+/* Does the service run a timer for an execution that one of our devices claimed? */
+static bool has_timer(const World *w, const Track *t) {
+        const JobScript *j = &w->sc.job[t->job];
+        bool bounded = w->sc.engine.step_timeout_margin_sec > 0;
+
+        for (unsigned s = 0; s < j->n_steps; s++)
+                bounded &= j->step[s].plan.timeout_usec > 0; /* a plan without an end has no step timer */
+        return bounded || j->timeout_minutes > 0;
+}
+
 static void check_once(World *w, const Runner *r, Track *t, uint32_t step, uint32_t attempt) {
         TrackDevice *td = &t->dev[r->dev];
         const PlanStepConfig *c = &w->sc.plan_step[t->job][step];
-        bool takeover = w->sc.engine.on_orphan == ENGINE_ORPHAN_RUN && w->sc.engine.step_timeout_margin_sec == 0;
+        bool takeover = w->sc.engine.on_orphan == ENGINE_ORPHAN_RUN && !has_timer(w, t);
 
         if (attempt < 1 || attempt >= ATTEMPTS_MAX) {
                 world_violate(w, P2_ONCE, "%s step %u: attempt %u", track_text(w, t), step + 1, attempt);
@@ -66,7 +76,8 @@ static void check_claim(World *w, const Track *t) {
 }
 
 static void check_order(World *w, const Runner *r, const Track *t) {
-        if (w->sc.engine.max_concurrent > 1 || w->dev[1].exists || t->disturbed || t->dev[r->dev].started[0] > 1)
+        if (w->sc.engine.max_concurrent > 1 || w->dev[1].exists || t->disturbed || t->dev[r->dev].started[0] > 1 ||
+            t->touched || t->n_claims > 1) /* an orphan, and so IN_PROGRESS: that comes first in the cloud's list */
                 return;
         for (unsigned i = 0; i < w->n_tracks; i++) {
                 const Track *o = &w->track[i];
@@ -111,7 +122,7 @@ static void check_success(World *w, const Track *t, unsigned dev) {
         const JobScript *j = &w->sc.job[t->job];
 
         for (unsigned s = 0; s < j->n_steps; s++) {
-                bool good = td->zero[s] || (j->step[s].plan.ignore_failure && td->ended[s]);
+                bool good = td->zero[s] || (j->step[s].plan.ignore_failure && (td->started[s] > 0 || td->ended[s]));
 
                 if (!good || j->bad)
                         world_violate(w, P1_TRUTH, "%s is reported SUCCEEDED by device %u, but step %u did not exit 0",

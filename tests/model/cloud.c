@@ -144,9 +144,9 @@ void cloud_deliver(World *w, Event *e) {
         /* What was under way when the connection broke may have arrived or not. */
         if (d->session != e->id && rng_chance(&w->rng, 500))
                 return;
-        if (request_fault(w, e, &topic))
+        if (d->session == e->id && request_fault(w, e, &topic))
                 return;
-        code = reject_code(w, &topic, e);
+        code = d->session == e->id ? reject_code(w, &topic, e) : PROTO_CODE_NONE;
         TRACE(w, 2, "device %u -> cloud: %s %s%s%s", e->dev, e->topic, e->data, code ? " REJECT " : "",
               code ? proto_code_name(code) : "");
         if (code != PROTO_CODE_NONE)

@@ -80,7 +80,7 @@ int disk_append(World *w, Runner *r, Track *t, const RecordEntry *e) {
         was = f->data.len;
         if (first && d->disk_full)
                 return fail(w, r, t, was, -ENOSPC);
-        if (fault_armed(w, FAULT_READ_ONLY)) {
+        if (fault_armed(w, FAULT_READ_ONLY) || (w->faults_on && rng_chance(&w->rng, w->sc.noise))) {
                 fault_count(w, FAULT_READ_ONLY, t, d->index);
                 return fail(w, r, t, was, -EIO);
         }
@@ -108,12 +108,16 @@ static void unlink_record(RecordFile *f) {
         f->data.len = MIN_OF(f->data.len, f->synced);
 }
 
-int disk_bury(World *w, Device *d, Track *t, ProtoStatus status, const ProtoDetails *details) {
-        Tombstone *tomb = &t->dev[d->index].tombstone;
+int disk_bury(World *w, Runner *r, Track *t, ProtoStatus status, const ProtoDetails *details) {
+        Device *d = &w->dev[r->dev];
+        Tombstone *tomb = &t->dev[r->dev].tombstone;
+        int c = strike(w, r, t, 0);
 
-        if (fault_armed(w, FAULT_POWER_CUT_BEFORE_PERSIST)) {
-                persist_power_cut(w, d, FAULT_POWER_CUT_BEFORE_PERSIST);
-                return -ECANCELED;
+        if (c < 0)
+                return c;
+        if (fault_armed(w, FAULT_READ_ONLY)) {
+                fault_count(w, FAULT_READ_ONLY, t, d->index);
+                return -EIO;
         }
         if (d->disk_full)
                 return -ENOSPC;
@@ -121,17 +125,12 @@ int disk_bury(World *w, Device *d, Track *t, ProtoStatus status, const ProtoDeta
                 return -ENOMEM;
         tomb->exists = true;
         tomb->status = status;
-        if (fault_armed(w, FAULT_POWER_CUT_IN_PERSIST)) {
-                persist_power_cut(w, d, FAULT_POWER_CUT_IN_PERSIST);
-                return -ECANCELED;
-        }
+        c = strike(w, r, t, 1);
+        if (c < 0)
+                return c;
         tomb->synced = true;
         unlink_record(&t->dev[d->index].record);
-        if (fault_armed(w, FAULT_POWER_CUT_AFTER_PERSIST)) {
-                persist_power_cut(w, d, FAULT_POWER_CUT_AFTER_PERSIST);
-                return -ECANCELED;
-        }
-        return 0;
+        return strike(w, r, t, 2);
 }
 
 void disk_forget(World *w, Device *d, Track *t) {
@@ -197,6 +196,20 @@ int disk_load(World *w, Device *d, Track *t, RecordState *ret) {
                 f->data.len = ret->valid_len; /* the torn tail is cut */
                 f->synced = MIN_OF(f->synced, f->data.len);
         }
+        return 0;
+}
+
+/* What a former runner wrote may not have been synced: it is, before anything is said on the strength of it. */
+int disk_open(World *w, Device *d, Track *t, RecordState *ret) {
+        RecordFile *f = &t->dev[d->index].record;
+        int r = disk_load(w, d, t, ret);
+
+        if (r < 0 || !f->exists)
+                return r;
+        f->synced = f->data.len;
+        f->entry_synced = f->durable = true;
+        if (ret->phase == RECORD_HAS_RESULT)
+                note_durable(w, &t->dev[d->index], &ret->result);
         return 0;
 }
 

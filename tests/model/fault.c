@@ -2,13 +2,16 @@
 /* What goes wrong, and the table of what went wrong in which state. */
 #include "world.h"
 
-void fault_count(World *w, Fault f, const Track *t, unsigned dev) {
+void fault_count_in(World *w, Fault f, const Track *t, unsigned dev, SimState s) {
         if (!w->dev[dev].exists || w->dev[dev].dead_for_good)
                 return;
         if (w->table)
-                w->table[f][t->dev[dev].state]++;
-        TRACE(w, 1, "*** %s while %s is %s on device %u", fault_name(f), track_text(w, t),
-              sim_state_name(t->dev[dev].state), dev);
+                w->table[f][s]++;
+        TRACE(w, 1, "*** %s while %s is %s on device %u", fault_name(f), track_text(w, t), sim_state_name(s), dev);
+}
+
+void fault_count(World *w, Fault f, const Track *t, unsigned dev) {
+        fault_count_in(w, f, t, dev, t->dev[dev].state);
 }
 
 void fault_count_all(World *w, Fault f, unsigned dev) {
@@ -35,7 +38,7 @@ void faults_stop(World *w) {
 }
 
 static void fire_runner(World *w, Fault f, Track *t, unsigned dev) {
-        Runner *r = t ? runner_of(w, dev, track_index(w, t)) : NULL;
+        Runner *r = t ? runner_any(w, dev, track_index(w, t)) : NULL;
 
         if (!r)
                 return;
@@ -128,6 +131,19 @@ static void fire_message(World *w, Fault f, Track *t, unsigned dev) {
                 net_foreign(w, d, t);
 }
 
+/* Where a state is short and nothing is said in it by itself, something is made to be said. */
+static void provoke(World *w, Fault f, const Track *t, unsigned dev) {
+        Device *d = &w->dev[dev];
+        SimState s = t ? t->dev[dev].state : STATE_UNKNOWN;
+        bool request = f == FAULT_LOST_REQUEST || f == FAULT_DUPLICATE_REQUEST || f == FAULT_REORDER_REQUEST ||
+                       f == FAULT_LOST_REPLY || f == FAULT_THROTTLED || f == FAULT_INTERNAL_ERROR;
+
+        if (request && rng_chance(&w->rng, 400))
+                agent_event(w, d, ENGINE_EVENT_DROPPED); /* the agent asks for the list */
+        if (f == FAULT_SPAWN_FAILS && s >= STATE_PLANNED && s <= STATE_REPORTING && rng_chance(&w->rng, 700))
+                agent_kill(w, d, 2 * MSEC); /* the next one attaches */
+}
+
 void fault_fire(World *w, Fault f, Track *t, unsigned dev) {
         switch (f) {
         case FAULT_KILL_RUNNER:
@@ -158,6 +174,8 @@ void fault_fire(World *w, Fault f, Track *t, unsigned dev) {
                 break;
         case FAULT_SERVICE_TIMEOUT:
         case FAULT_RETRY_EXECUTION:
+                if (t && t->status == PROTO_STATUS_QUEUED && !t->gone)
+                        cloud_outside_change(w, t); /* only what is in progress has a timer */
                 (void) cloud_jump_to_deadline(w);
                 break;
         case FAULT_SECOND_DEVICE:
@@ -187,6 +205,12 @@ void fault_fire(World *w, Fault f, Track *t, unsigned dev) {
         case FAULT_SPAWN_FAILS:
                 /* These strike the next message, write or start that they fit. */
                 w->armed[f] += (unsigned) rng_between(&w->rng, 1, 2);
+                provoke(w, f, t, dev);
+                /* While a process lives only a runner that is told to stop writes. */
+                if ((f == FAULT_KILL_RUNNER_IN_PERSIST || f == FAULT_READ_ONLY || f == FAULT_POWER_CUT_BEFORE_PERSIST ||
+                     f == FAULT_POWER_CUT_IN_PERSIST || f == FAULT_POWER_CUT_AFTER_PERSIST) &&
+                    t && t->dev[dev].live > 0 && rng_chance(&w->rng, 500))
+                        fire_runner(w, FAULT_STOP_RUNNER, t, dev);
                 break;
         case FAULT_COUNT:
                 break;

@@ -122,17 +122,17 @@ static unsigned print_table(const uint64_t table[FAULT_COUNT][STATE_COUNT]) {
         for (unsigned f = 0; f < FAULT_COUNT; f++) {
                 printf("%-25s", fault_name((Fault) f));
                 for (unsigned s = 0; s < STATE_COUNT; s++) {
-                        bool impossible = cell_impossible((Fault) f, (SimState) s) != NULL;
+                        bool must = !cell_excuse((Fault) f, (SimState) s);
 
-                        if (impossible && table[f][s] == 0)
-                                printf("%10s", "-");
+                        if (table[f][s] > 0)
+                                printf("%10" PRIu64, table[f][s]);
                         else
-                                printf("%9" PRIu64 "%c", table[f][s], impossible || table[f][s] == 0 ? '!' : ' ');
-                        missing += !impossible && table[f][s] == 0;
+                                printf("%10s", must ? "HOLE" : "-");
+                        missing += must && table[f][s] == 0;
                 }
                 putchar('\n');
         }
-        printf("(-: cannot be, see tests/model/cells.c; !: a hole, or a cell that was thought impossible)\n");
+        printf("(-: need not be, see tests/model/cells.c)\n");
         return missing;
 }
 

@@ -33,6 +33,22 @@ Runner *runner_of(World *w, unsigned dev, int track) {
         return NULL;
 }
 
+Runner *runner_any(World *w, unsigned dev, int track) {
+        Runner *r = runner_of(w, dev, track);
+        uint32_t run = w->track[track].dev[dev].run;
+
+        for (unsigned i = 0; i < w->n_runners && !r && w->track[track].dev[dev].asked; i++) {
+                Runner *o = &w->runner[i];
+
+                if (o->id == 0 || o->dev != dev || o->phase == RUNNER_DEAD)
+                        continue;
+                if (o->track == track || (o->phase == RUNNER_SPAWNING && run != 0 && o->conn >= 0 &&
+                                          w->conn[o->conn].id == o->conn_id && w->conn[o->conn].run == run))
+                        r = o;
+        }
+        return r;
+}
+
 static Device *device_of(World *w, const Runner *r) {
         return &w->dev[r->dev];
 }
@@ -47,8 +63,6 @@ static void push(World *w, const Runner *r, EventType type, uint64_t delay, int6
 }
 
 int runner_spawn(World *w, Device *d, int conn) {
-        if (fault_armed(w, FAULT_SPAWN_FAILS))
-                return -1;
         for (unsigned i = 0; i < RUNNERS_MAX; i++)
                 if (w->runner[i].id == 0) {
                         if (i >= w->n_runners)
@@ -145,7 +159,8 @@ static void runner_gone(World *w, Runner *r) {
         if (r->track >= 0) {
                 TrackDevice *td = track_device(w, r);
 
-                td->go = false;
+                td->go = td->asked = false;
+                td->claim_sent &= td->record.exists;
                 td->planned |= td->record.exists;
                 track_update(w, &w->track[r->track], r->dev);
         }
@@ -166,8 +181,10 @@ void runner_kill(World *w, Runner *r) {
 
         TRACE(w, 1, "device %u: the runner of %s is killed", dev, track >= 0 ? track_text(w, &w->track[track]) : "-");
         runner_gone(w, r);
-        if (track < 0)
+        if (track < 0) {
+                track_update_all(w, dev);
                 return;
+        }
         if (w->sc.cgroup_kill)
                 proc_signal_run(w, dev, track, SIGKILL);
         track_update(w, &w->track[track], dev);
@@ -209,7 +226,7 @@ static void do_fork(World *w, Runner *r, const PlanAction *a) {
         r->gate_attempt = a->attempt;
         if (r->slot >= 0)
                 device_of(w, r)->slot_mark[r->slot] = r->track + 1;
-        push(w, r, EVENT_RUNNER_FORKED, rng_between(&w->rng, 100, 600), ++device_of(w, r)->next_pid);
+        push(w, r, EVENT_RUNNER_FORKED, world_start_time(w), ++device_of(w, r)->next_pid);
 }
 
 static void do_release(World *w, Runner *r) {
@@ -248,6 +265,7 @@ static void do_tell(World *w, Runner *r, const WireMessage *m) {
 
         TRACE(w, 2, "device %u: plan of %s tells %s %s", r->dev, track_text(w, &w->track[r->track]),
               wire_type_name(m->type), m->type == WIRE_RESULT ? proto_status_name(m->status) : "");
+        td->asked = false;
         if (m->type == WIRE_PLAN)
                 td->planned = true;
         if (m->type == WIRE_RESULT || m->type == WIRE_REJECTED)
@@ -264,9 +282,9 @@ static void do_end_record(World *w, Runner *r, const PlanAction *a) {
 
         if (a->type == PLAN_ACTION_FORGET)
                 disk_forget(w, d, &w->track[r->track]);
-        else if (disk_bury(w, d, &w->track[r->track], a->message.status, &a->message.details) < 0)
+        else if (disk_bury(w, r, &w->track[r->track], a->message.status, &a->message.details) < 0)
                 return; /* the record stays and comes up again */
-        td->planned = td->result = td->go = false;
+        td->planned = td->result = td->go = td->claim_sent = false;
         track_update(w, &w->track[r->track], r->dev);
 }
 
@@ -510,7 +528,7 @@ static void runner_open(World *w, Runner *r) {
         assert(c >= 0);
         if (w->bug == BUG_MEMORY_DEDUPE)
                 t->dev[r->dev].record.exists = false;
-        if (disk_load(w, device_of(w, r), t, &r->state) < 0)
+        if (disk_open(w, device_of(w, r), t, &r->state) < 0)
                 return;
         if (r->state.phase == RECORD_NONE && !judge_first(w, r, &m))
                 return;
@@ -650,7 +668,6 @@ void runner_progress(World *w, Runner *r, const char *line) {
 }
 
 void runner_stop(World *w, Runner *r) {
-        TRACE(w, 1, "device %u: the runner of %s is told to stop", r->dev, track_text(w, &w->track[r->track]));
         if (r->phase == RUNNER_LIVE)
                 feed_type(w, r, PLAN_EVENT_STOP);
         else

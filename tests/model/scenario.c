@@ -99,12 +99,41 @@ static void make_trigger(World *w, Trigger *t) {
         uint64_t n = rng_below(r, 100);
 
         do {
-                t->fault = (Fault) rng_below(r, FAULT_COUNT);
+                t->fault = rng_chance(r, 800) ? (Fault) rng_below(r, FAULT_COUNT)
+                                              : (Fault) rng_below(r, FAULT_POWER_CUT_AFTER_PERSIST + 1); /* the crashes */
                 t->state = (SimState) rng_below(r, STATE_COUNT);
-        } while (cell_impossible(t->fault, t->state));
+        } while (cell_excuse(t->fault, t->state));
         t->skip = rng_chance(r, 700) ? 0 : (unsigned) rng_between(r, 1, 4);
         t->delay = n < 40 ? 0 : n < 70 ? rng_below(r, 1 * MSEC) : n < 85 ? rng_below(r, 50 * MSEC) : rng_below(r, 5 * SEC);
         t->used = false;
+}
+
+/* Two that go together: what the second finds is what the first left. */
+static void make_pair(World *w, Trigger *t) {
+        static const struct {
+                Fault first;
+                SimState first_state;
+                Fault second;
+                SimState second_state;
+        } pairs[] = {
+                { FAULT_READ_ONLY, STATE_STARTING, FAULT_POWER_CUT, STATE_RUNNING },
+                { FAULT_READ_ONLY, STATE_STARTING, FAULT_KILL_RUNNER, STATE_RUNNING },
+                { FAULT_KILL_RUNNER_IN_PERSIST, STATE_PREPARING, FAULT_POWER_CUT, STATE_RUNNING },
+                { FAULT_KILL_RUNNER_IN_PERSIST, STATE_STARTING, FAULT_POWER_CUT, STATE_REPORTING },
+                { FAULT_LOST_REQUEST, STATE_REPORTING, FAULT_KILL_AGENT, STATE_REPORTING },
+                { FAULT_LOST_REPLY, STATE_REPORTING, FAULT_KILL_AGENT, STATE_REPORTING },
+                { FAULT_LOST_REPLY, STATE_CLAIMING, FAULT_KILL_AGENT, STATE_CLAIMING },
+                { FAULT_FORCE_CANCEL, STATE_RUNNING, FAULT_KILL_RUNNER, STATE_KILLING },
+                { FAULT_DISCONNECT, STATE_RUNNING, FAULT_FORCE_CANCEL, STATE_RUNNING },
+                { FAULT_DISCONNECT, STATE_RUNNING, FAULT_RECREATE, STATE_RUNNING },
+                { FAULT_KILL_AGENT, STATE_RUNNING, FAULT_KILL_RUNNER, STATE_RUNNING },
+                { FAULT_OUTSIDE_CHANGE, STATE_QUEUED, FAULT_SECOND_DEVICE, STATE_QUEUED },
+        };
+        size_t i = rng_below(&w->rng, ELEMENTSOF(pairs));
+
+        t[0] = (Trigger) { .fault = pairs[i].first, .state = pairs[i].first_state };
+        t[1] = (Trigger) { .fault = pairs[i].second, .state = pairs[i].second_state,
+                           .delay = rng_below(&w->rng, 30 * MSEC) };
 }
 
 /* A fault that needs something of the scenario gets it. */
@@ -139,13 +168,16 @@ void scenario_make(World *w) {
         sc->second_dies = rng_chance(r, 300);
         sc->fan_out = rng_chance(r, 500);
         sc->cgroup_kill = rng_chance(r, 300);
+        sc->slow = rng_chance(r, 250);
         sc->noise = rng_chance(r, 500) ? 0 : (unsigned) rng_between(r, 3, 30);
         sc->faults_end = last + spread(r, 10 * SEC, 5 * MINUTE);
         sc->n_triggers = rng_chance(r, 100) ? 0 : (unsigned) rng_between(r, 1, TRIGGERS_MAX);
-        for (unsigned i = 0; i < sc->n_triggers; i++) {
+        for (unsigned i = 0; i < sc->n_triggers; i++)
                 make_trigger(w, &sc->trigger[i]);
+        if (sc->n_triggers >= 2 && rng_chance(r, 200))
+                make_pair(w, sc->trigger);
+        for (unsigned i = 0; i < sc->n_triggers; i++)
                 provide(w, &sc->trigger[i]);
-        }
         if (sc->second_device && rng_chance(r, 800))
                 sc->engine.step_timeout_margin_sec = rng_between(r, 60, 900);
 }

@@ -49,7 +49,7 @@ static SimState state_of(const Track *t, const TrackDevice *td, bool runner) {
                 return STATE_CLAIMING;
         if (td->planned)
                 return STATE_PLANNED;
-        if (runner)
+        if (runner || td->asked)
                 return STATE_PREPARING;
         return td->seen ? STATE_QUEUED : STATE_UNKNOWN;
 }
@@ -78,6 +78,17 @@ static void triggers_fire(World *w, Track *t, unsigned dev) {
         }
 }
 
+/* In a noisy run any step of the way may be somebody's last. */
+static void crash_by_chance(World *w, Track *t, unsigned dev) {
+        static const Fault crashes[] = { FAULT_KILL_AGENT, FAULT_KILL_RUNNER, FAULT_POWER_CUT, FAULT_DISCONNECT };
+
+        if (!w->faults_on || !rng_chance(&w->rng, w->sc.noise))
+                return;
+        world_push(w, (Event) { .at = w->now + rng_below(&w->rng, 20 * MSEC), .type = EVENT_CRASH, .dev = dev,
+                                .id = (uint32_t) track_index(w, t),
+                                .value = crashes[rng_below(&w->rng, ELEMENTSOF(crashes))] });
+}
+
 void track_update(World *w, Track *t, unsigned dev) {
         TrackDevice *td = &t->dev[dev];
         SimState s = state_of(t, td, has_runner(w, dev, track_index(w, t)));
@@ -87,6 +98,7 @@ void track_update(World *w, Track *t, unsigned dev) {
         TRACE(w, 2, "    %s on device %u: %s -> %s", track_text(w, t), dev, sim_state_name(td->state), sim_state_name(s));
         td->state = s;
         triggers_fire(w, t, dev);
+        crash_by_chance(w, t, dev);
 }
 
 void track_update_all(World *w, unsigned dev) {
@@ -126,7 +138,7 @@ static Track *track_new(World *w, const JobKey *key) {
                         if (w->track[i].job == job && w->track[i].key.number == key->number - 1)
                                 former = &w->track[i];
                 if (former)
-                        fault_count(w, FAULT_RETRY_EXECUTION, former, 0);
+                        fault_count_in(w, FAULT_RETRY_EXECUTION, former, 0, former->dev[0].state_when_over);
         }
         for (unsigned d = 0; d < DEVICES; d++)
                 triggers_fire(w, t, d);
@@ -149,6 +161,8 @@ static void note_claim(World *w, Track *t, const ProtoDetails *details) {
 static void track_over(World *w, Track *t) {
         t->terminal_at = w->now > 0 ? w->now : 1;
         t->ended_by = w->cloud_actor;
+        for (unsigned d = 0; d < DEVICES; d++)
+                t->dev[d].state_when_over = t->dev[d].state;
         w->pending--;
         check_final(w, t);
 }

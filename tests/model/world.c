@@ -6,7 +6,7 @@
 #include "world.h"
 
 enum {
-        STEPS_LIMIT = 60000, /* events of one run: more is a livelock */
+        STEPS_LIMIT = 120000, /* events of one run: more is a livelock */
 };
 #define QUIET_LIMIT (UINT64_C(5) * 24 * 3600 * SEC)
 #define LAST_NUDGE (UINT64_C(2) * 24 * 3600 * SEC)
@@ -59,6 +59,10 @@ static Event world_pop(World *w) {
         }
         w->heap[i] = last;
         return top;
+}
+
+uint64_t world_start_time(World *w) {
+        return w->sc.slow ? rng_between(&w->rng, 1 * MSEC, 150 * MSEC) : rng_between(&w->rng, 100, 1500);
 }
 
 /* ---- words ---- */
@@ -195,6 +199,10 @@ static void dispatch(World *w, Event *e) {
                 break;
         case EVENT_TRIGGER:
                 trigger_due(w, e);
+                break;
+        case EVENT_CRASH:
+                if (w->faults_on)
+                        fault_fire(w, (Fault) e->value, &w->track[e->id], e->dev);
                 break;
         case EVENT_FAULTS_END:
                 faults_end(w);

@@ -80,7 +80,7 @@ typedef enum Fault {
 typedef enum SimState {
         STATE_UNKNOWN,   /* the agent that is running now has not heard of it, or none is running */
         STATE_QUEUED,    /* heard of, no runner */
-        STATE_PREPARING, /* a runner, no plan told */
+        STATE_PREPARING, /* a runner was asked, no plan told */
         STATE_PLANNED,   /* the plan is durable; no claim sent by this agent */
         STATE_CLAIMING,  /* claim sent, no go */
         STATE_STARTING,  /* go arrived (or a step ended), no process */
@@ -179,7 +179,8 @@ typedef struct Scenario {
         bool second_device, second_dies;
         bool fan_out;     /* replies reach every device of the thing, as on an ordinary broker */
         bool cgroup_kill; /* a dead runner's tree dies with it, as under systemd */
-        unsigned noise;   /* per mille of messages that meet a fault by chance */
+        bool slow;        /* starting a process takes long */
+        unsigned noise;   /* per mille of messages, writes and steps of the way that meet a fault by chance */
         uint64_t faults_end;
         unsigned n_triggers;
         Trigger trigger[TRIGGERS_MAX];
@@ -202,8 +203,9 @@ typedef struct Tombstone {
 } Tombstone;
 
 typedef struct TrackDevice {
-        bool seen, planned, claim_sent, go, killing, result, final_sent;
+        bool seen, asked, planned, claim_sent, go, killing, result, final_sent;
         SimState state;
+        SimState state_when_over; /* in the cloud */
         unsigned live; /* processes of the run */
         uint32_t run; /* of the agent's newest connection for it */
         uint8_t starts[STEPS_MAX][ATTEMPTS_MAX];
@@ -334,6 +336,7 @@ typedef enum EventType {
         EVENT_CREATE,
         EVENT_RECREATE,
         EVENT_TRIGGER,
+        EVENT_CRASH,
         EVENT_FAULTS_END,
         EVENT_NUDGE, /* after the faults: one more connect for all */
         EVENT_DISK_FREE,
@@ -432,6 +435,7 @@ void world_run(World *w, uint64_t seed);
 void world_free(World *w);
 void world_tell(World *w); /* print the kept lines */
 uint64_t world_push(World *w, Event e); /* its sequence number */
+uint64_t world_start_time(World *w);    /* how long it takes until a process is there */
 void world_violate(World *w, Promise p, const char *format, ...) PRINTF_LIKE(3, 4);
 void world_trace(World *w, int level, const char *format, ...) PRINTF_LIKE(3, 4);
 #define TRACE(w, level, ...)                                \
@@ -450,8 +454,8 @@ const char *promise_name(Promise p);
 const char *bug_name(Bug b);
 const char *bug_story(Bug b);
 Promise bug_promise(Bug b); /* the promise it breaks */
-/* Why a fault cannot meet a job in a state; NULL = it can, and must. */
-const char *cell_impossible(Fault f, SimState s);
+/* Why a fault need not meet a job in a state: it cannot, or only by a rare accident. NULL = it can, and must. */
+const char *cell_excuse(Fault f, SimState s);
 
 /* track.c: one execution as the world sees it */
 Track *track_find(World *w, const char *job_id, int64_t number, int64_t queued_at);
@@ -466,6 +470,7 @@ static inline int track_index(const World *w, const Track *t) {
 
 /* fault.c */
 void fault_count(World *w, Fault f, const Track *t, unsigned dev);
+void fault_count_in(World *w, Fault f, const Track *t, unsigned dev, SimState s);
 void fault_count_all(World *w, Fault f, unsigned dev);
 void fault_fire(World *w, Fault f, Track *t, unsigned dev); /* a trigger came due */
 bool fault_armed(World *w, Fault f);                        /* also by chance; takes the armed one */
@@ -512,7 +517,8 @@ void runner_hangup(World *w, Event *e);
 void runner_event(World *w, Event *e); /* EVENT_RUNNER_* of the shell itself */
 void runner_kill(World *w, Runner *r);
 void runner_stop(World *w, Runner *r);
-Runner *runner_of(World *w, unsigned dev, int track); /* the one that holds the key's lock */
+Runner *runner_of(World *w, unsigned dev, int track);  /* the one that holds the key's lock */
+Runner *runner_any(World *w, unsigned dev, int track); /* else one that is on its way there */
 void runner_progress(World *w, Runner *r, const char *line);
 Runner *runner_by_id(World *w, uint32_t id);
 void runner_reap(World *w); /* free what died */
@@ -527,10 +533,11 @@ void proc_drop_all(World *w, unsigned dev);
 
 /* disk.c: one device's state directory */
 int disk_append(World *w, Runner *r, Track *t, const RecordEntry *e); /* -ECANCELED: nobody is left to care */
-int disk_bury(World *w, Device *d, Track *t, ProtoStatus status, const ProtoDetails *details);
+int disk_bury(World *w, Runner *r, Track *t, ProtoStatus status, const ProtoDetails *details);
 void disk_forget(World *w, Device *d, Track *t);
 void disk_power_cut(World *w, Device *d);
 int disk_load(World *w, Device *d, Track *t, RecordState *ret);
+int disk_open(World *w, Device *d, Track *t, RecordState *ret); /* by a runner that holds the key */
 unsigned disk_records(const World *w, const Device *d);
 
 /* check.c: the promises */
