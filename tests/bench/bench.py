@@ -124,7 +124,7 @@ class Bench:
         trace = self.lab.directory / "strace.out"
         path = self.lab.write_config(log={"level": "info"})
         agent = self.lab._program("iot-jobs-agent", [
-            "strace", "-f", "-qq", "-o", trace, "-e", "trace=fsync,fdatasync,sync,syncfs,sync_file_range,msync,openat",
+            "strace", "-D", "-f", "-qq", "-o", trace, "-e", "trace=fsync,fdatasync,sync,syncfs,sync_file_range,msync,openat",
             "-e", "signal=none", AGENT, "--config", path, "--log=stderr"], self.lab.directory / "agent.log", clean_environment())
         self.lab.wait_online(agent)
         warm = self.names(2)
