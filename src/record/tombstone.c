@@ -75,22 +75,26 @@ static int line_time(const char *data, size_t len, int64_t *ret) {
 
 /* ---- prune ---- */
 
-static size_t count_lines(const char *data, size_t len) {
-        size_t n = 0;
+static size_t count_good(const char *data, size_t len) {
+        size_t good = 0;
 
-        for (size_t at = 0; at < len; at += line_length(data + at, len - at))
-                n++;
-        return n;
+        for (size_t at = 0, n; at < len; at += n) {
+                int64_t written;
+
+                n = line_length(data + at, len - at);
+                good += line_time(data + at, n, &written) == 0;
+        }
+        return good;
 }
 
 /* From the oldest on, lines go while there are more than the least number and they are too old, or the rest too large;
  * bad lines go wherever they are. 1 = *ret differs from what is there. */
 static int prune(const char *data, size_t len, int64_t now, Buf *ret) {
-        size_t left = count_lines(data, len);
+        size_t left = count_good(data, len);
         size_t room = len > RECORD_TOMBSTONES_BYTES ? PRUNE_TO : RECORD_TOMBSTONES_BYTES;
         bool goes = true, changed = false;
 
-        for (size_t at = 0, n; at < len; at += n, left--) {
+        for (size_t at = 0, n; at < len; at += n) {
                 int64_t written = 0;
                 int r;
 
@@ -98,9 +102,13 @@ static int prune(const char *data, size_t len, int64_t now, Buf *ret) {
                 r = line_time(data + at, n, &written);
                 if (r == -ENOMEM)
                         return r;
-                goes = goes && left > RECORD_TOMBSTONES_MIN &&
+                if (r < 0) {
+                        changed = true;
+                        continue;
+                }
+                goes = goes && left-- > RECORD_TOMBSTONES_MIN &&
                         (now - written > (int64_t) RECORD_TOMBSTONE_DAYS * 86400 || len - at > room);
-                if (r < 0 || goes)
+                if (goes)
                         changed = true;
                 else
                         buf_append(ret, data + at, n);
