@@ -5,28 +5,28 @@
 #include "base/macro.h"
 
 enum {
-        RUNNER_LINE_MAX = 2047,          /* bytes of one journal line of a handler; longer ones are split */
-        RUNNER_PROGRESS_MAX = 1024,      /* bytes of one progress line; the rest of the line is cut */
-        RUNNER_TAIL_MAX = 4096,          /* bytes kept of the end of stdout and of stderr */
-        RUNNER_READ_MAX = 65536,         /* bytes taken from one pipe before the others get their turn */
-        RUNNER_LINES_PER_SEC = 1000,     /* handler lines logged in one second */
-        RUNNER_NEEDLES_MAX = 256,        /* redacted texts: values of log.redact parameters, line by line */
-        RUNNER_NEEDLE_MAX = 1024,        /* bytes of one redacted text that are compared */
-        RUNNER_QUEUE_MAX = 256,          /* packets waiting for an agent that does not read */
-        RUNNER_PROCESSES_MAX = 65536,    /* processes looked at in one walk through /proc */
+        RUNNER_LINE_MAX = 2047,           /* bytes of one journal line of a handler; longer ones are split */
+        RUNNER_PROGRESS_MAX = 1024,       /* bytes of one progress line; the rest of the line is cut */
+        RUNNER_TAIL_MAX = 4096,           /* bytes kept of the end of stdout and of stderr */
+        RUNNER_READ_MAX = 65536,          /* bytes taken from one pipe before the others get their turn */
+        RUNNER_LINES_PER_SEC = 1000,      /* handler lines logged in one second */
+        RUNNER_NEEDLES_MAX = 256,         /* redacted texts: values of log.redact parameters, line by line */
+        RUNNER_NEEDLE_MAX = 1024,         /* bytes of one redacted text that are compared */
+        RUNNER_QUEUE_MAX = 256,           /* packets waiting for an agent that does not read */
+        RUNNER_PROCESSES_MAX = 65536,     /* processes looked at in one walk through /proc */
         RUNNER_ENVIRON_MAX = 1024 * 1024, /* bytes of /proc/PID/environ searched for the key */
-        RUNNER_CONFIGS_MAX = 64,         /* files of the configuration directory */
-        RUNNER_SHEBANG_MAX = 256,        /* bytes of a script's first line */
+        RUNNER_CONFIGS_MAX = 64,          /* files of the configuration directory */
+        RUNNER_SHEBANG_MAX = 256,         /* bytes of a script's first line */
 
-        RUNNER_HANDOVER_SEC = 5,         /* tries to reach the live runner of a key */
-        RUNNER_RETRY_MSEC = 20,          /* between two of them */
-        RUNNER_ADOPT_MSEC = 1000,        /* a handed-over connection arrives within this */
+        RUNNER_HANDOVER_SEC = 5,  /* tries to reach the live runner of a key */
+        RUNNER_RETRY_MSEC = 20,   /* between two of them */
+        RUNNER_ADOPT_MSEC = 1000, /* a handed-over connection arrives within this */
         RUNNER_SLOT_POLL_MSEC = 50,
-        RUNNER_TRAILING_MSEC = 1000,     /* output that follows the handler's own end */
-        RUNNER_KILL_AGAIN_MSEC = 10,     /* between two rounds of SIGKILL */
-        RUNNER_LEFTOVER_SEC = 10,        /* until what a dead runner left behind must be gone */
-        RUNNER_SEND_SEC = 10,            /* an agent that does not take an answer */
-        RUNNER_NO_MEMORY_MSEC = 100,     /* until an event is tried again that there was no memory for */
-        RUNNER_BUSY_TEXT_MSEC = 10,      /* between two tries to execute a file that is open for writing */
+        RUNNER_TRAILING_MSEC = 1000, /* output that follows the handler's own end */
+        RUNNER_KILL_AGAIN_MSEC = 10, /* between two rounds of SIGKILL */
+        RUNNER_LEFTOVER_SEC = 10,    /* until what a dead runner left behind must be gone */
+        RUNNER_SEND_SEC = 10,        /* an agent that does not take an answer */
+        RUNNER_NO_MEMORY_MSEC = 100, /* until an event is tried again that there was no memory for */
+        RUNNER_BUSY_TEXT_MSEC = 10,  /* between two tries to execute a file that is open for writing */
         RUNNER_BUSY_TEXT_TRIES = 50,
 };

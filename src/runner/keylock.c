@@ -12,8 +12,8 @@
 #include <sys/un.h>
 
 #include "base/clock.h"
-#include "runner/conn.h"
 #include "runner/bounds.h"
+#include "runner/conn.h"
 
 enum { LOCK_REOPEN_MAX = 100 };
 
@@ -123,7 +123,8 @@ static int send_with_fd(int fd, int passed, const char *packet, size_t len) {
         return sendmsg(fd, &mh, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-int handover_send(int runs_fd, ino_t holder, int agent_fd, const char *packet, size_t len, uint64_t deadline) {
+int handover_send(int runs_fd, ino_t holder, int agent_fd, const char *packet, size_t len,
+                  uint64_t deadline) {
         int fd CLEANUP_FD = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         struct sockaddr_un address;
         char name[24], answer;

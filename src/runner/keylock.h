@@ -9,9 +9,9 @@
 #include "base/error.h"
 
 typedef struct KeyLock {
-        int runs_fd;            /* RUNTIME/runs, borrowed */
-        int fd;                 /* holds the lock */
-        int listen_fd;          /* non-blocking */
+        int runs_fd;             /* RUNTIME/runs, borrowed */
+        int fd;                  /* holds the lock */
+        int listen_fd;           /* non-blocking */
         char name[NAME_MAX + 1]; /* of the lock file */
         char socket_name[24];
 } KeyLock;
@@ -23,7 +23,8 @@ void keylock_release(KeyLock *k);
 
 /* Hand agent_fd and its first packet to the live runner. 0 = it took them; -EAGAIN = nobody answers now (it is just starting or
  * ending): look at the lock again; other negative errno. Blocks until `deadline` at the longest. */
-int handover_send(int runs_fd, ino_t holder, int agent_fd, const char *packet, size_t len, uint64_t deadline) MUST_USE;
+int handover_send(int runs_fd, ino_t holder, int agent_fd, const char *packet, size_t len,
+                  uint64_t deadline) MUST_USE;
 
 /* The live runner's side. accept: a descriptor, -EAGAIN, or negative errno (a stranger: -EPERM). */
 int handover_accept(int listen_fd) MUST_USE;

@@ -106,7 +106,8 @@ static void handover_begin(Performer *p) {
         if (fd == -EAGAIN)
                 return;
         if (fd < 0) {
-                log_warning("refusing a connection to the socket of run %s: %s", p->run->key_text, strerrordesc_np(-fd));
+                log_warning("refusing a connection to the socket of run %s: %s", p->run->key_text,
+                            strerrordesc_np(-fd));
                 return;
         }
         p->handover_fd = fd;
@@ -370,7 +371,9 @@ static void end_tree(Performer *p) {
 }
 
 int run_perform(Run *run, const WireMessage *first) {
-        Performer p = { .run = run, .handover_fd = -1, .retry_deadline = USEC_NEVER, .signal_fd = signals_open() };
+        Performer p = {
+                .run = run, .handover_fd = -1, .retry_deadline = USEC_NEVER, .signal_fd = signals_open()
+        };
         int r = p.signal_fd < 0 ? p.signal_fd : output_new(&run->redact, progress_line, &p, &run->output);
 
         p.packet = malloc(WIRE_PACKET_MAX + 1);
@@ -381,6 +384,7 @@ int run_perform(Run *run, const WireMessage *first) {
         if (r == 0) {
                 perform_open(&p, first->type);
                 perform_run(&p);
+                perform_fork_ahead(&p);
                 r = loop(&p);
         }
         end_tree(&p);

@@ -22,7 +22,8 @@ typedef struct Options {
 
 static const char usage[] =
         "usage: iot-jobs-runner [--config FILE] [--log=journal|stderr] [--version] [--help]\n"
-        "Started by iot-jobs-agent or by systemd with the agent's connection as standard input; see iot-jobs-agent(8).\n";
+        "Started by iot-jobs-agent or by systemd with the agent's connection as standard input; see "
+        "iot-jobs-agent(8).\n";
 
 /* 0 = go on, 1 = done, negative = bad usage. */
 static int parse_options(int argc, char *argv[], Options *ret) {
@@ -42,7 +43,9 @@ static int parse_options(int argc, char *argv[], Options *ret) {
                         break;
                 case 'l':
                         if (log_target_parse(optarg, &ret->log) < 0) {
-                                (void) fprintf(stderr, "iot-jobs-runner: --log=%s: journal or stderr expected\n", optarg);
+                                (void) fprintf(stderr,
+                                               "iot-jobs-runner: --log=%s: journal or stderr expected\n",
+                                               optarg);
                                 return -EINVAL;
                         }
                         break;
@@ -75,7 +78,8 @@ static int find_connection(void) {
 
         if (is_packet_socket(STDIN_FILENO))
                 return STDIN_FILENO;
-        if (pid && n && strtol(pid, NULL, 10) == (long) getpid() && strcmp(n, "1") == 0 && is_packet_socket(LISTEN_FD))
+        if (pid && n && strtol(pid, NULL, 10) == (long) getpid() && strcmp(n, "1") == 0 &&
+            is_packet_socket(LISTEN_FD))
                 return LISTEN_FD;
         return -ENOTSOCK;
 }
@@ -125,7 +129,8 @@ int main(int argc, char *argv[]) {
         /* Behind take_connection(), which closes what is not known. */
         log_open("iot-jobs-runner", options.log);
         if (r == -ENOTSOCK) {
-                log_error("standard input is no sequential-packet socket: this program is started by iot-jobs-agent or systemd");
+                log_error("standard input is no sequential-packet socket: this program is started by "
+                          "iot-jobs-agent or systemd");
                 return EXIT_USAGE;
         }
         if (r < 0) {

@@ -86,7 +86,8 @@ static void line_start(Output *o, OutputStream which) {
         s->level = which == OUTPUT_STDERR ? LOG_LEVEL_NOTICE : LOG_LEVEL_INFO;
 }
 
-int output_start(Output *o, const int fds[static OUTPUT_COUNT], const char *identifier, const LogField *fields) {
+int output_start(Output *o, const int fds[static OUTPUT_COUNT], const char *identifier,
+                 const LogField *fields) {
         fields_done(o);
         for (const LogField *f = fields; f->name && o->n_fields < FIELDS_MAX - 2; f++) {
                 char *copy = f->value ? strdup(f->value) : NULL;
@@ -118,7 +119,8 @@ bool output_at_end(const Output *o) {
         return true;
 }
 
-static void log_line(Output *o, OutputStream which, LogLevel level, const char *message_id, const char *text, size_t len) {
+static void log_line(Output *o, OutputStream which, LogLevel level, const char *message_id, const char *text,
+                     size_t len) {
         LogField fields[FIELDS_MAX];
 
         memcpy(fields, o->field, o->n_fields * sizeof *fields);
@@ -166,7 +168,8 @@ static void tail_append(Stream *s, const char *text, size_t len) {
 
 /* "<N>" in front of a line sets its priority. */
 static void take_prefix(Stream *s) {
-        if (s->continued || s->len < 3 || s->line[0] != '<' || s->line[1] < '0' || s->line[1] > '7' || s->line[2] != '>')
+        if (s->continued || s->len < 3 || s->line[0] != '<' || s->line[1] < '0' || s->line[1] > '7' ||
+            s->line[2] != '>')
                 return;
         s->level = (LogLevel) (s->line[1] - '0');
         s->len -= 3;

@@ -27,7 +27,8 @@ DEFINE_CLEANUP(Output *, output_free)
 
 /* A handler starts: takes over the non-blocking reading ends; `identifier` and `fields` (without IOT_JOB_STREAM) are copied. Tails and
  * counts start anew. */
-int output_start(Output *o, const int fds[static OUTPUT_COUNT], const char *identifier, const LogField *fields) MUST_USE;
+int output_start(Output *o, const int fds[static OUTPUT_COUNT], const char *identifier,
+                 const LogField *fields) MUST_USE;
 int output_fd(const Output *o, OutputStream s); /* -1 = at its end */
 bool output_at_end(const Output *o);            /* all three */
 

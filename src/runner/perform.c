@@ -87,9 +87,47 @@ static void do_tell(Performer *p, const PlanAction *action) {
         if (r >= 0)
                 return;
         run_fields(run, 0, 0, &f);
-        log_full(LOG_LEVEL_DEBUG, NULL, NULL, f.field, "cannot send %s to the agent, dropping the connection: %s",
+        log_full(LOG_LEVEL_DEBUG, NULL, NULL, f.field,
+                 "cannot send %s to the agent, dropping the connection: %s",
                  wire_type_name(action->message.type), strerrordesc_np(-r));
         perform_agent_gone(p);
+}
+
+static bool is_first_start(const PlanAction *a) {
+        return a->step == 0 && a->attempt == 1 && a->phase == WIRE_PHASE_RUN;
+}
+
+void perform_fork_ahead(Performer *p) {
+        const PlanAction first = { .type = PLAN_ACTION_FORK, .attempt = 1, .phase = WIRE_PHASE_RUN };
+
+        if (p->done || !p->run->doc_good || p->run->state.phase > RECORD_IS_PREPARED)
+                return;
+        /* What goes wrong now is tried again, and told, when the plan asks for it. */
+        p->ahead = run_start_step(p->run, &first, NULL) == 0;
+}
+
+/* The child that waits, if it is the one that is wanted and its file is still good. */
+static bool take_ahead(Performer *p, const PlanAction *action) {
+        char *path CLEANUP_FREE = NULL;
+        bool good = p->ahead && is_first_start(action) &&
+                    run_find_handler(p->run, action->step, &path, NULL) == 0 &&
+                    strcmp(path, p->run->handler_path) == 0;
+
+        if (p->ahead && !good) { /* it has no descendants: gone at once */
+                (void) kill(p->run->child.pid, SIGKILL);
+                (void) waitpid(p->run->child.pid, NULL, 0);
+                child_done(&p->run->child);
+        }
+        p->ahead = false;
+        return good;
+}
+
+static int start_child(Performer *p, const PlanAction *action, Error *e) {
+        const Run *run = p->run;
+
+        if (!run->doc_good || action->step >= run->doc.n_steps)
+                return error_set(e, EINVAL, "the document has no such step");
+        return take_ahead(p, action) ? 0 : run_start_step(p->run, action, e);
 }
 
 static void do_fork(Performer *p, const PlanAction *action) {
@@ -97,8 +135,7 @@ static void do_fork(Performer *p, const PlanAction *action) {
         TreeTrace trace = {};
         Error e = {};
         PlanEvent *event;
-        int r = run->doc_good && action->step < run->doc.n_steps ? run_start_step(run, action, &e) :
-                                                                   error_set(&e, EINVAL, "the step is not known");
+        int r = start_child(p, action, &e);
 
         if (r < 0) {
                 perform_event_text(p, PLAN_EVENT_START_FAILED, e.text, strlen(e.text));
@@ -127,7 +164,8 @@ static void do_kill(Performer *p, int sig) {
                 return;
         r = tree_signal(sig);
         if (r < 0) {
-                log_error("cannot look for the handler's processes in /proc, signalling its own process alone: %s",
+                log_error("cannot look for the handler's processes in /proc, signalling its own process "
+                          "alone: %s",
                           strerrordesc_np(-r));
                 if (!p->main_over)
                         (void) kill(p->run->child.pid, sig);
@@ -211,7 +249,8 @@ static bool slot_is_clean(Performer *p) {
                 return false;
         }
         if (left < 0)
-                log_warning("cannot look for what run %s left behind, ignoring: %s", s->former.key, strerrordesc_np(-left));
+                log_warning("cannot look for what run %s left behind, ignoring: %s", s->former.key,
+                            strerrordesc_np(-left));
         s->dirty = false;
         return true;
 }

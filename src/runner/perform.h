@@ -17,8 +17,8 @@ typedef struct Performer {
         Run *run;
         PerformQueued queue[PERFORM_EVENTS_MAX];
         size_t first, n;
-        bool busy; /* events are being carried out further up the stack */
-        bool done; /* the plan said EXIT */
+        bool busy;               /* events are being carried out further up the stack */
+        bool done;               /* the plan said EXIT */
         uint64_t retry_deadline; /* no memory for an event: again then */
         PlanActions actions;
 
@@ -27,15 +27,16 @@ typedef struct Performer {
         uint64_t handover_deadline;
         char *packet; /* WIRE_PACKET_MAX + 1 bytes */
 
+        bool ahead; /* run->child was forked for the first step before the plan asked for it */
         bool want_slot;
         bool slot_trouble;      /* said in the log already */
         uint64_t slot_deadline; /* the next try */
         bool tree;              /* a child was forked and its end was not told in full */
         bool main_over;         /* the handler's own process has ended, as main_status says */
         int main_status;
-        bool main_told;         /* EXITED was told */
-        bool trailing;          /* its output is not at its end and may still be waited for */
-        bool tree_empty;        /* no child is left */
+        bool main_told;  /* EXITED was told */
+        bool trailing;   /* its output is not at its end and may still be waited for */
+        bool tree_empty; /* no child is left */
         uint64_t trailing_deadline;
         bool killing; /* SIGKILL was asked for and something may be left */
         uint64_t kill_deadline;
@@ -48,6 +49,10 @@ void perform_event_text(Performer *p, PlanEventType type, const char *text, size
 /* EXITED, TREE_EMPTY: with the ends of the output as they are when its turn comes; status as waitpid() gives it. */
 void perform_event_output(Performer *p, PlanEventType type, int status);
 void perform_run(Performer *p);
+
+/* While the agent claims the job in the cloud there is time to fork the first step's child: it waits at its gate, and has done
+ * nothing, until the plan has it forked, recorded and released. If it is never wanted it ends with its gate. */
+void perform_fork_ahead(Performer *p);
 
 /* One try to get the slot that was asked for. */
 void perform_take_slot(Performer *p);

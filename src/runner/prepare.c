@@ -15,7 +15,8 @@ static int unable(const Run *run, WireMessage *answer, const Error *e) {
         RunFields f;
 
         run_fields(run, 0, 0, &f);
-        log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_JOB_UNABLE, f.field, "Cannot run job %s now: %s", run->key.job_id, e->text);
+        log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_JOB_UNABLE, f.field, "Cannot run job %s now: %s",
+                 run->key.job_id, e->text);
         return answer_set(answer, WIRE_UNABLE, "", "%s", e->text);
 }
 
@@ -24,8 +25,8 @@ static int rejected(const Run *run, WireMessage *answer, const char *path, const
 
         run_fields(run, 0, 0, &f);
         run_fields_add(&f, "IOT_JOB_STATUS", proto_status_name(PROTO_STATUS_REJECTED));
-        log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_JOB_REJECTED, f.field, "Rejecting job %s: %s%s%s", run->key.job_id, path,
-                 path[0] ? ": " : "", reason);
+        log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_JOB_REJECTED, f.field, "Rejecting job %s: %s%s%s",
+                 run->key.job_id, path, path[0] ? ": " : "", reason);
         return answer_set(answer, WIRE_REJECTED, path, "%s", reason);
 }
 
@@ -99,11 +100,12 @@ static void fill_step(const Run *run, const JobStep *step, PlanStepConfig *ret) 
                 .name = step->name,
                 .timeout_usec = step_timeout(run, o),
                 .kill_grace_usec = (uint64_t) grace * USEC_PER_SEC,
-                .on_interrupt = on_interrupt == CONFIG_INTERRUPT_RERUN ? PLAN_INTERRUPT_RERUN : PLAN_INTERRUPT_FAIL,
+                .on_interrupt =
+                        on_interrupt == CONFIG_INTERRUPT_RERUN ? PLAN_INTERRUPT_RERUN : PLAN_INTERRUPT_FAIL,
                 .ignore_failure = step->ignore_failure,
                 .allow_stderr = step->allow_stderr,
                 .report_stdout = c->report_output != CONFIG_REPORT_NEVER &&
-                        (run->doc.include_stdout || c->report_output == CONFIG_REPORT_ALWAYS),
+                                 (run->doc.include_stdout || c->report_output == CONFIG_REPORT_ALWAYS),
         };
 }
 
@@ -146,8 +148,9 @@ int run_find_handler(const Run *run, size_t step, char **ret, Error *e) {
         const JobStep *s = &run->doc.steps[step];
         const char *named[] = { s->directory, NULL };
 
-        return trust_find_handler(s->directory ? named : (const char *const *) run->config->handler_directories, s->handler,
-                                  s->try_suffix, run->uid, ret, e);
+        return trust_find_handler(s->directory ? named
+                                               : (const char *const *) run->config->handler_directories,
+                                  s->handler, s->try_suffix, run->uid, ret, e);
 }
 
 /* ---- the plan ---- */
@@ -202,12 +205,14 @@ static int end_leftovers(const Run *run, Error *e) {
         int r;
 
         /* With a result too: a runner that is told to stop writes it before its tree has ended. */
-        if ((run->state.phase != RECORD_IS_STARTED && run->state.phase != RECORD_HAS_RESULT) || s->attempt == 0)
+        if ((run->state.phase != RECORD_IS_STARTED && run->state.phase != RECORD_HAS_RESULT) ||
+            s->attempt == 0)
                 return 0;
         run_trace(run, run->key_text, s->boot_id, s->pid, s->start_time, &trace);
         r = tree_end_trace(&trace, run->boot_id);
         if (r == -ETIMEDOUT)
-                return error_set(e, ETIMEDOUT, "processes of the interrupted attempt do not end, even by SIGKILL");
+                return error_set(e, ETIMEDOUT,
+                                 "processes of the interrupted attempt do not end, even by SIGKILL");
         return r < 0 ? error_errno(e, -r, "looking for processes of the interrupted attempt in /proc") : 0;
 }
 
@@ -242,8 +247,8 @@ static int check_document(Run *run, WireMessage *answer) {
                 /* Interrupted, and not to be run again: the plan says so to the cloud. */
                 run_fields(run, 0, 0, &f);
                 log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_JOB_INTERRUPTED, f.field,
-                         "The document of interrupted job %s is refused by now: %s%s%s", run->key.job_id, fault.path,
-                         fault.path[0] ? ": " : "", fault.reason);
+                         "The document of interrupted job %s is refused by now: %s%s%s", run->key.job_id,
+                         fault.path, fault.path[0] ? ": " : "", fault.reason);
                 return 1;
         }
         if (r == -EINVAL)
@@ -281,7 +286,7 @@ static int forget_refused(Run *run, WireMessage *answer) {
 
         if (run->state.phase != RECORD_IS_PREPARED || answer->type != WIRE_REJECTED)
                 return 0;
-        if (record_drop(run->record, &e) < 0)
+        if (run_remove_work(run, &e) < 0 || record_drop(run->record, &e) < 0)
                 return unable(run, answer, &e);
         return 0;
 }

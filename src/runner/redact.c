@@ -49,7 +49,8 @@ int redact_init(Redact *r, const JobDoc *doc, char *const *names) {
                 return -ENOMEM;
         for (size_t i = 0; i < doc->n_parameters; i++)
                 for (char *const *name = names; *name; name++)
-                        if (strcmp(*name, doc->parameters[i].name) == 0 && value_add(r, doc->parameters[i].value) < 0) {
+                        if (strcmp(*name, doc->parameters[i].name) == 0 &&
+                            value_add(r, doc->parameters[i].value) < 0) {
                                 redact_done(r);
                                 return -ENOMEM;
                         }

@@ -39,11 +39,12 @@ int answer_set(WireMessage *answer, WireType type, const char *path, const char 
         return 0;
 }
 
-void run_trace(const Run *run, const char *key_text, const char *boot_id, int64_t pid, uint64_t start_time, TreeTrace *ret) {
+void run_trace(const Run *run, const char *key_text, const char *boot_id, int64_t pid, uint64_t start_time,
+               TreeTrace *ret) {
         char link[32], state[PATH_MAX];
         ssize_t n;
 
-        *ret = (TreeTrace) { .pid = (pid_t) pid, .start_time = start_time };
+        *ret = (TreeTrace){ .pid = (pid_t) pid, .start_time = start_time };
         (void) snprintf(ret->key, sizeof ret->key, "%s", key_text);
         (void) snprintf(ret->boot_id, sizeof ret->boot_id, "%s", boot_id);
         (void) snprintf(link, sizeof link, "/proc/self/fd/%d", record_store_fd(run->store));

@@ -21,7 +21,7 @@ typedef struct Run {
         char key_text[JOB_KEY_TEXT_MAX];
         char boot_id[BOOT_ID_MAX];
 
-        Conn *conn; /* to the agent; NULL = none */
+        Conn *conn;            /* to the agent; NULL = none */
         int runs_fd, slots_fd; /* RUNTIME/runs, RUNTIME/slots */
         KeyLock lock;
         RecordStore *store;
@@ -44,8 +44,11 @@ typedef struct Run {
         char *handler_path;     /* of the child */
 } Run;
 
-#define RUN_EMPTY                                                                                                   \
-        ((Run){ .runs_fd = -1, .slots_fd = -1, .lock = { .fd = -1, .listen_fd = -1 }, .slot = { .fd = -1 },         \
+#define RUN_EMPTY                                                                                            \
+        ((Run){ .runs_fd = -1,                                                                               \
+                .slots_fd = -1,                                                                              \
+                .lock = { .fd = -1, .listen_fd = -1 },                                                       \
+                .slot = { .fd = -1 },                                                                        \
                 .child = CHILD_NONE })
 
 /* Free everything, lock file and socket last. */
@@ -53,7 +56,8 @@ void run_done(Run *run);
 #define CLEANUP_RUN __attribute__((cleanup(run_done)))
 
 /* The answer to a request that needs no plan. */
-int answer_set(WireMessage *answer, WireType type, const char *path, const char *format, ...) PRINTF_LIKE(4, 5);
+int answer_set(WireMessage *answer, WireType type, const char *path, const char *format, ...)
+        PRINTF_LIKE(4, 5);
 
 /* From a locked key and the first message to a plan. run->conn, key, lock, store are there. 1 = run->plan waits for OPEN (with
  * run->state), nothing of an earlier runner is left alive; 0 = *answer is all there is to say (WIRE_NONE: nothing). Logs what it refuses. */
@@ -65,7 +69,8 @@ int run_find_handler(const Run *run, size_t step, char **ret, Error *e) MUST_USE
 void run_handler_json_path(const Run *run, size_t step, char ret[static WIRE_PATH_MAX]);
 
 /* What finds processes of run `key_text` (this one's or another's) in the same state directory. */
-void run_trace(const Run *run, const char *key_text, const char *boot_id, int64_t pid, uint64_t start_time, TreeTrace *ret);
+void run_trace(const Run *run, const char *key_text, const char *boot_id, int64_t pid, uint64_t start_time,
+               TreeTrace *ret);
 
 /* Make STATE/work/KEY and the document beside it; the descriptors go into the request, the paths into the environment. */
 int run_start_step(Run *run, const PlanAction *action, Error *e) MUST_USE;

@@ -38,8 +38,8 @@ static void request_done(Request *q) {
 /* ---- the first packet ---- */
 
 static bool is_request(WireType t) {
-        return t == WIRE_INVENTORY || t == WIRE_PREPARE || t == WIRE_ATTACH || t == WIRE_CANCEL || t == WIRE_ACK ||
-                t == WIRE_DROP;
+        return t == WIRE_INVENTORY || t == WIRE_PREPARE || t == WIRE_ATTACH || t == WIRE_CANCEL ||
+               t == WIRE_ACK || t == WIRE_DROP;
 }
 
 /* 1 = q->message is there; 0 = the agent went away; negative: said in the log. */
@@ -61,14 +61,16 @@ static int receive_first(Request *q) {
         if (r == -ETIMEDOUT)
                 log_warning("closing a connection that sent nothing for %d s", WIRE_FIRST_PACKET_SEC);
         else if (r == -EMSGSIZE)
-                log_warning("closing a connection: its first packet is larger than %d bytes", WIRE_PACKET_MAX);
+                log_warning("closing a connection: its first packet is larger than %d bytes",
+                            WIRE_PACKET_MAX);
         else if (r < 0)
                 log_warning("closing a connection: %s", strerrordesc_np(-r));
         if (r <= 0)
                 return r;
         r = wire_decode(q->packet, q->packet_len, &q->message, &e);
         if (r < 0) {
-                log_warning("closing a connection: its first packet is none of this conversation: %s", e.text);
+                log_warning("closing a connection: its first packet is none of this conversation: %s",
+                            e.text);
                 return r;
         }
         if (!is_request(q->message.type)) {
@@ -101,7 +103,9 @@ static int load_config(const char *path, Config **ret, Error *e) {
                 return r;
         }
         r = config_load(path, config_problem, &problem, ret);
-        return r < 0 ? error_set(e, -r, "the configuration is not usable: %s", problem.code ? problem.text : path) : 0;
+        return r < 0 ? error_set(e, -r, "the configuration is not usable: %s",
+                                 problem.code ? problem.text : path)
+                     : 0;
 }
 
 static bool is_of_thing(const Config *c, const char *thing) {
@@ -126,7 +130,8 @@ static int find_config(const char *thing, Config **ret, Error *e) {
         struct dirent **names = NULL;
         int n = scandir(RUNNER_CONFIG_DIRECTORY, &names, is_config_name, compare_config_names);
 
-        (void) error_set(e, ENOENT, "no file %s/*.conf has thing_name \"%s\"", RUNNER_CONFIG_DIRECTORY, thing);
+        (void) error_set(e, ENOENT, "no file %s/*.conf has thing_name \"%s\"", RUNNER_CONFIG_DIRECTORY,
+                         thing);
         for (int i = 0; i < n && i < RUNNER_CONFIGS_MAX && !*ret; i++) {
                 Config *c CLEANUP(config_free) = NULL;
                 char path[PATH_MAX];
@@ -153,8 +158,8 @@ static int take_config(Request *q, const char *file, Error *e) {
         }
         r = load_config(file, &q->config, e);
         if (r == 0 && !is_of_thing(q->config, thing)) {
-                r = error_set(e, EPERM, "the request is for thing \"%s\", but %s is for thing \"%s\"", thing, file,
-                              q->config->thing_name);
+                r = error_set(e, EPERM, "the request is for thing \"%s\", but %s is for thing \"%s\"", thing,
+                              file, q->config->thing_name);
                 log_warning("refusing a request: %s", e->text);
         }
         return r;
@@ -218,7 +223,8 @@ static int inventory(Request *q) {
         if (r == 0)
                 r = record_store_list(store, q->message.key.thing, &runs, &n, &e);
         if (r < 0) {
-                log_full(LOG_LEVEL_ERROR, NULL, MESSAGE_ID_RECORD_BAD, NULL, "cannot list the runs: %s", e.text);
+                log_full(LOG_LEVEL_ERROR, NULL, MESSAGE_ID_RECORD_BAD, NULL, "cannot list the runs: %s",
+                         e.text);
                 return refuse(q, e.text);
         }
         return tell_runs(q, runs, n) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
@@ -278,8 +284,8 @@ static int lock_or_hand_over(Request *q, Run *run, Error *e) {
 
 static int refuse_run(Request *q, const char *reason) {
         log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_JOB_UNABLE,
-                 (const LogField[]){ { "IOT_JOB_ID", q->message.key.job_id }, {} }, "Cannot run job %s now: %s",
-                 q->message.key.job_id, reason);
+                 (const LogField[]){ { "IOT_JOB_ID", q->message.key.job_id }, {} },
+                 "Cannot run job %s now: %s", q->message.key.job_id, reason);
         return refuse(q, reason);
 }
 

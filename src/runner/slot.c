@@ -58,7 +58,8 @@ int slot_take(int slots_fd, int64_t n_slots, Slot *ret, Error *e) {
 
 int slot_mark(Slot *s, const TreeTrace *t) {
         char text[SLOT_TEXT_MAX];
-        int n = snprintf(text, sizeof text, "%s %s %d %" PRIu64, t->key, t->boot_id, (int) t->pid, t->start_time);
+        int n = snprintf(text, sizeof text, "%s %s %d %" PRIu64, t->key, t->boot_id, (int) t->pid,
+                         t->start_time);
 
         if (pwrite(s->fd, text, (size_t) n, 0) != n || ftruncate(s->fd, n) < 0)
                 return errno ? -errno : -EIO;

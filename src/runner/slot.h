@@ -7,8 +7,8 @@
 #include "runner/tree.h"
 
 typedef struct Slot {
-        int fd;          /* -1 = none */
-        bool dirty;      /* `former` may still have processes */
+        int fd;     /* -1 = none */
+        bool dirty; /* `former` may still have processes */
         TreeTrace former;
 } Slot;
 

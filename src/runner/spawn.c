@@ -87,7 +87,8 @@ static bool arrange_descriptors(const SpawnRequest *r, const int *write_fd, int 
 
         gate = fcntl(gate, F_DUPFD_CLOEXEC, 16);
         if (gate < 0 || progress < 0 || dup2(r->stdin_fd, 0) < 0 || dup2(write_fd[OUTPUT_STDOUT], 1) < 0 ||
-            dup2(write_fd[OUTPUT_STDERR], 2) < 0 || dup2(progress, 3) < 0 || dup3(gate, GATE_FD, O_CLOEXEC) < 0)
+            dup2(write_fd[OUTPUT_STDERR], 2) < 0 || dup2(progress, 3) < 0 ||
+            dup3(gate, GATE_FD, O_CLOEXEC) < 0)
                 return false;
         close_from(GATE_FD + 1);
         return true;
@@ -226,17 +227,23 @@ void spawn_explain(const char *path, int error, Error *e) {
 
         interpreter_of(path, interpreter);
         if (error == ENOEXEC)
-                error_set(e, error, "exec format error: %s is neither a program for this machine nor begins with an "
-                          "interpreter line such as #!/bin/sh", path);
+                error_set(e, error,
+                          "exec format error: %s is neither a program for this machine nor begins with an "
+                          "interpreter line such as #!/bin/sh",
+                          path);
         else if (error == ENOENT && strchr(interpreter, '\r'))
-                error_set(e, error, "interpreter missing: the first line of %s ends in a carriage return (a file with DOS line ends)",
+                error_set(e, error,
+                          "interpreter missing: the first line of %s ends in a carriage return (a file with "
+                          "DOS line ends)",
                           path);
         else if (error == ENOENT && interpreter[0])
-                error_set(e, error, "interpreter missing: %s asks for %s, which is not there", path, interpreter);
+                error_set(e, error, "interpreter missing: %s asks for %s, which is not there", path,
+                          interpreter);
         else if (error == ENOENT && access(path, F_OK) == 0)
                 error_set(e, error, "the dynamic loader that %s asks for is missing", path);
         else if (error == EACCES && interpreter[0])
-                error_set(e, error, "permission denied: %s, or its interpreter %s, may not be executed", path, interpreter);
+                error_set(e, error, "permission denied: %s, or its interpreter %s, may not be executed", path,
+                          interpreter);
         else if (error == ETXTBSY)
                 error_set(e, error, "%s is still open for writing", path);
         else

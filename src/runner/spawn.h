@@ -12,8 +12,8 @@ typedef struct SpawnRequest {
         const char *path;  /* of the handler */
         char *const *args; /* NULL-terminated, behind the path; may be NULL */
         char *const *environment;
-        int work_fd;       /* the working directory */
-        int stdin_fd;      /* the document, open for reading */
+        int work_fd;  /* the working directory */
+        int stdin_fd; /* the document, open for reading */
 } SpawnRequest;
 
 typedef struct Child {

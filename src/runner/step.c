@@ -57,7 +57,8 @@ static int open_files(const Run *run, StepFiles *ret, Error *e) {
         if (all_fd < 0)
                 return all_fd;
         if (mkdirat(all_fd, run->key_text, 0700) < 0 && errno != EEXIST)
-                return error_errno(e, errno, "cannot make %s/work/%s", run->config->state_directory, run->key_text);
+                return error_errno(e, errno, "cannot make %s/work/%s", run->config->state_directory,
+                                   run->key_text);
         ret->work_fd = openat(all_fd, run->key_text, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (ret->work_fd < 0)
                 return error_errno(e, errno, "%s/work/%s", run->config->state_directory, run->key_text);
@@ -74,7 +75,8 @@ int run_remove_work(const Run *run, Error *e) {
                 return all_fd;
         r = remove_tree_at(all_fd, run->key_text);
         if (r < 0)
-                return error_errno(e, -r, "cannot remove %s/work/%s", run->config->state_directory, run->key_text);
+                return error_errno(e, -r, "cannot remove %s/work/%s", run->config->state_directory,
+                                   run->key_text);
         document_name(run, name);
         if (unlinkat(all_fd, name, 0) < 0 && errno != ENOENT)
                 return error_errno(e, errno, "cannot remove %s/work/%s", run->config->state_directory, name);
@@ -102,7 +104,8 @@ static void put_run(Environment *env, const Run *run, const PlanAction *action) 
         environment_printf(env, "IOT_JOB_WORKDIR=%s/work/%s", state, run->key_text);
         environment_put(env, "IOT_JOB_PROGRESS_FD=3");
         for (size_t i = 0; i < run->doc.n_parameters; i++)
-                environment_printf(env, "IOT_JOB_PARAM_%s=%s", run->doc.parameters[i].name, run->doc.parameters[i].value);
+                environment_printf(env, "IOT_JOB_PARAM_%s=%s", run->doc.parameters[i].name,
+                                   run->doc.parameters[i].value);
         /* Again, and then for good: handlers.environment must not hide what the run is found by. */
         environment_printf(env, "IOT_JOB_KEY=%s", run->key_text);
 }

@@ -214,7 +214,8 @@ static bool works_in(int proc_fd, pid_t pid, const char *directory) {
                 return false;
         target[n] = '\0';
         /* Behind it: nothing, a directory in it, or " (deleted)". */
-        return memcmp(target, directory, len) == 0 && (target[len] == '\0' || target[len] == '/' || target[len] == ' ');
+        return memcmp(target, directory, len) == 0 &&
+               (target[len] == '\0' || target[len] == '/' || target[len] == ' ');
 }
 
 static bool process_is_of_trace(int proc_fd, const Process *p, const TreeTrace *t) {

@@ -31,7 +31,8 @@ typedef struct TreeTrace {
         char boot_id[BOOT_ID_MAX];
         pid_t pid; /* of the handler: also its session */
         uint64_t start_time;
-        char work[PATH_MAX]; /* the run's directory as /proc shows it, "" = not known: who works in it is found too */
+        char work
+                [PATH_MAX]; /* the run's directory as /proc shows it, "" = not known: who works in it is found too */
         bool session_ours; /* the recorded process was seen alive: whoever is in its session belongs to the run */
 } TreeTrace;
 

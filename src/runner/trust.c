@@ -21,7 +21,8 @@ static int check_directory(const struct stat *st, const char *path, bool last, u
                                  (unsigned) st->st_uid, (unsigned) uid);
         /* In a sticky directory others cannot replace what is not theirs; but they could put handlers into the last one. */
         if ((st->st_mode & (S_IWGRP | S_IWOTH)) && (last || !(st->st_mode & S_ISVTX)))
-                return error_set(e, EPERM, "directory %s is writable by others (mode %04o)", path, st->st_mode & 07777U);
+                return error_set(e, EPERM, "directory %s is writable by others (mode %04o)", path,
+                                 st->st_mode & 07777U);
         return 0;
 }
 
@@ -80,16 +81,19 @@ static int refuse_link(int dir_fd, const char *path, int fd, const char *name, E
                 return error_set(e, ELOOP, "a dangling link: %s points to %.200s", path, target);
         if (S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3))
                 return error_set(e, EPERM, "masked by a link to /dev/null: %s", path);
-        return error_set(e, ELOOP, "a symbolic link, which is not followed: %s points to %.200s", path, target);
+        return error_set(e, ELOOP, "a symbolic link, which is not followed: %s points to %.200s", path,
+                         target);
 }
 
-static int check_executable(int dir_fd, const char *path, const char *name, const struct stat *st, uid_t uid, Error *e) {
+static int check_executable(int dir_fd, const char *path, const char *name, const struct stat *st, uid_t uid,
+                            Error *e) {
         unsigned mode = st->st_mode & 07777U;
 
         if (!(mode & 0111))
                 return error_set(e, EACCES, "not executable: %s has mode %04o", path, mode);
         if (faccessat(dir_fd, name, X_OK, AT_EACCESS) < 0)
-                return error_set(e, EACCES, "not executable by user %u: %s has mode %04o (or is on a noexec mount)",
+                return error_set(e, EACCES,
+                                 "not executable by user %u: %s has mode %04o (or is on a noexec mount)",
                                  (unsigned) uid, path, mode);
         return 0;
 }
@@ -125,7 +129,8 @@ static int check_file(int dir_fd, const char *directory, const char *name, uid_t
 }
 
 /* 1 and *ret = found and good, 0 = not in this directory. */
-static int look_in(const char *directory, const char *name, bool try_suffix, uid_t uid, char **ret, Error *e) {
+static int look_in(const char *directory, const char *name, bool try_suffix, uid_t uid, char **ret,
+                   Error *e) {
         char *real CLEANUP_FREE = NULL;
         char with_suffix[NAME_MAX + 1];
         const char *found = name;
@@ -148,7 +153,8 @@ static int look_in(const char *directory, const char *name, bool try_suffix, uid
         return r;
 }
 
-int trust_find_handler(const char *const *directories, const char *name, bool try_suffix, uid_t uid, char **ret, Error *e) {
+int trust_find_handler(const char *const *directories, const char *name, bool try_suffix, uid_t uid,
+                       char **ret, Error *e) {
         Buf searched CLEANUP_BUF = {};
 
         for (size_t i = 0; directories[i]; i++) {

@@ -10,7 +10,8 @@
 /* Find handler `name` (with `try_suffix` also name.sh) in the directories, in order; the first entry of that name decides.
  * 0 and *ret, the absolute path (caller frees); else negative errno, and e says in words for a report what is wrong ("missing: …",
  * "not executable …"). `uid`: who may own things, beside root. */
-int trust_find_handler(const char *const *directories, const char *name, bool try_suffix, uid_t uid, char **ret, Error *e) MUST_USE;
+int trust_find_handler(const char *const *directories, const char *name, bool try_suffix, uid_t uid,
+                       char **ret, Error *e) MUST_USE;
 
 /* A directory and every one above it: a descriptor (O_PATH), or negative errno with the reason in e. */
 int trust_open_directory(const char *path, uid_t uid, char **ret_real, Error *e) MUST_USE;

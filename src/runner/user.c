@@ -45,7 +45,7 @@ void user_done(User *u) {
         free(u->name);
         free(u->home);
         free(u->shell);
-        *u = (User) {};
+        *u = (User){};
 }
 
 int user_id(const char *name, uid_t *ret) {

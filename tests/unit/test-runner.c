@@ -7,11 +7,11 @@
 #include <ftw.h>
 #include <poll.h>
 #include <pwd.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sched.h>
 #include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/pidfd.h>
@@ -36,9 +36,9 @@ static JobKey key;
 /* How the next runner is started. */
 static unsigned long state_flags;
 static const char *state_options; /* NULL = the plain directory */
-static bool activated;            /* the connection comes as systemd passes sockets on, not as standard input */
-static const char *other_etc;     /* this directory is its /etc; then without --config */
-static uid_t agent_uid;           /* who is on the other end */
+static bool activated;        /* the connection comes as systemd passes sockets on, not as standard input */
+static const char *other_etc; /* this directory is its /etc; then without --config */
+static uid_t agent_uid;       /* who is on the other end */
 
 /* ---- the device ---- */
 
@@ -227,7 +227,10 @@ static void say(const Peer *p, WireType type) {
 }
 
 static void prepare(const Peer *p, const char *document) {
-        say_message(p, &(WireMessage){ .type = WIRE_PREPARE, .key = key, .document = document, .document_len = strlen(document) });
+        say_message(p, &(WireMessage){ .type = WIRE_PREPARE,
+                                       .key = key,
+                                       .document = document,
+                                       .document_len = strlen(document) });
 }
 
 /* The next packet; WIRE_NONE at the end of the connection. Valid until the next call. */
@@ -241,7 +244,8 @@ static const WireMessage *hear(const Peer *p) {
 
         wire_message_done(&m);
         m = (WireMessage){};
-        ck_assert_msg(fd_wait(p->fd, POLLIN, deadline) == 1, "the runner says nothing: %s", read_file(path_of("log")));
+        ck_assert_msg(fd_wait(p->fd, POLLIN, deadline) == 1, "the runner says nothing: %s",
+                      read_file(path_of("log")));
         r = packet_receive(p->fd, packet, &len, NULL);
         if (r == 0 || r == -ECONNRESET)
                 return &m;
@@ -255,8 +259,8 @@ static const WireMessage *expect(const Peer *p, WireType type) {
 
         while (m->type == WIRE_PROGRESS && type != WIRE_PROGRESS)
                 m = hear(p);
-        ck_assert_msg(m->type == type, "%s expected, not %s (%s)\n%s", wire_type_name(type), wire_type_name(m->type), m->reason,
-                      read_file(path_of("log")));
+        ck_assert_msg(m->type == type, "%s expected, not %s (%s)\n%s", wire_type_name(type),
+                      wire_type_name(m->type), m->reason, read_file(path_of("log")));
         return m;
 }
 
@@ -276,7 +280,8 @@ static const char *detail(const WireMessage *m, const char *name) {
 }
 
 static void expect_detail(const WireMessage *m, const char *name, const char *part) {
-        ck_assert_msg(strstr(detail(m, name), part) != NULL, "%s: \"%s\" has no \"%s\"", name, detail(m, name), part);
+        ck_assert_msg(strstr(detail(m, name), part) != NULL, "%s: \"%s\" has no \"%s\"", name,
+                      detail(m, name), part);
 }
 
 /* Wait for the runner's own end; its exit status, or minus the signal. */
@@ -329,7 +334,8 @@ static void expect_logged(const char *part) {
 static void expect_gone(pid_t pid) {
         const char *status = read_file(text_of("/proc/%d/status", (int) pid));
 
-        ck_assert_msg(!status || strstr(status, "State:\tZ") != NULL, "process %d is still there:\n%s", (int) pid, status);
+        ck_assert_msg(!status || strstr(status, "State:\tZ") != NULL, "process %d is still there:\n%s",
+                      (int) pid, status);
 }
 
 /* prepare, plan, go. */
@@ -362,7 +368,8 @@ START_TEST(succeeds) {
         ck_assert_str_eq(detail(m, "claim"), claim);
         ck_assert_str_eq(detail(m, "stdout"), "");
         acknowledge(&p);
-        expect_logged("info ok: hello IOT_JOB_ID=job-1 IOT_JOB_EXECUTION=1 IOT_JOB_STEP=1 IOT_JOB_HANDLER=ok IOT_JOB_ATTEMPT=1 "
+        expect_logged("info ok: hello IOT_JOB_ID=job-1 IOT_JOB_EXECUTION=1 IOT_JOB_STEP=1 IOT_JOB_HANDLER=ok "
+                      "IOT_JOB_ATTEMPT=1 "
                       "IOT_JOB_STREAM=stdout");
         expect_logged("error ok: bad news");
         expect_nothing_left();
@@ -407,9 +414,12 @@ START_TEST(steps_run_in_order) {
         handler("two", "echo two >> @/order; exit 1");
         handler("last", "echo last >> @/order; echo $IOT_JOB_STEP $IOT_JOB_OPERATION >> @/order");
         p = run("{\"version\":\"1.0\",\"steps\":["
-                "{\"action\":{\"name\":\"A\",\"type\":\"runHandler\",\"input\":{\"handler\":\"one\"},\"runAsUser\":\"\"}},"
-                "{\"action\":{\"name\":\"B\",\"type\":\"runHandler\",\"input\":{\"handler\":\"two\"},\"ignoreStepFailure\":true}}],"
-                "\"finalStep\":{\"action\":{\"name\":\"C\",\"type\":\"runHandler\",\"input\":{\"handler\":\"last\"}}}}");
+                "{\"action\":{\"name\":\"A\",\"type\":\"runHandler\",\"input\":{\"handler\":\"one\"},"
+                "\"runAsUser\":\"\"}},"
+                "{\"action\":{\"name\":\"B\",\"type\":\"runHandler\",\"input\":{\"handler\":\"two\"},"
+                "\"ignoreStepFailure\":true}}],"
+                "\"finalStep\":{\"action\":{\"name\":\"C\",\"type\":\"runHandler\",\"input\":{\"handler\":"
+                "\"last\"}}}}");
         expect_result(&p, PROTO_STATUS_SUCCEEDED);
         ck_assert_str_eq(read_file(path_of("order")), "one\ntwo\nlast\n3 C\n");
         acknowledge(&p);
@@ -422,8 +432,9 @@ START_TEST(progress_is_told) {
         Peer p;
 
         /* the third line is far longer than what is taken of one */
-        handler("p", "echo 40% >&3; echo fetched=yes >&3; head -c 100000 /dev/zero | tr '\\0' z >&3; echo >&3; "
-                     "printf Unpacking >&3; echo >&3; read x < @/go");
+        handler("p",
+                "echo 40% >&3; echo fetched=yes >&3; head -c 100000 /dev/zero | tr '\\0' z >&3; echo >&3; "
+                "printf Unpacking >&3; echo >&3; read x < @/go");
         ck_assert_int_eq(mkfifo(path_of("go"), 0600), 0);
         p = run("{\"operation\":\"p\"}");
         do
@@ -479,13 +490,16 @@ START_TEST(environment_is_exactly_the_contract) {
         (void) setenv("LEAK", "1", 1);
         handler("dump", "tr '\\0' '\\n' < /proc/$$/environ > @/env; echo \"[$0]\" > @/args; "
                         "while [ $# -gt 0 ]; do echo \"[$1]\" >> @/args; shift; done; "
-                        "cat > @/in; cat \"$IOT_JOB_DOCUMENT\" > @/doc; pwd > @/cwd; umask > @/umask; ls -A . >> @/cwd; "
+                        "cat > @/in; cat \"$IOT_JOB_DOCUMENT\" > @/doc; pwd > @/cwd; umask > @/umask; ls -A "
+                        ". >> @/cwd; "
                         "stat -c %a . \"$IOT_JOB_DOCUMENT\" > @/modes");
-        p = run("{\"operation\":\"dump\", \"args\":[\"a b\",\"\",\"*\"], \"parameters\":{\"on\":true,\"big\":18014398509481985,"
+        p = run("{\"operation\":\"dump\", \"args\":[\"a b\",\"\",\"*\"], "
+                "\"parameters\":{\"on\":true,\"big\":18014398509481985,"
                 "\"url\":\"a b\",\"none\":null,\"no-shell-name\":1,\"list\":[1]}}");
         expect_result(&p, PROTO_STATUS_SUCCEEDED);
         have = strdup(read_file(path_of("env")));
-        for (char *save, *l = strtok_r(have, "\n", &save); l && n < ELEMENTSOF(lines); l = strtok_r(NULL, "\n", &save))
+        for (char *save, *l = strtok_r(have, "\n", &save); l && n < ELEMENTSOF(lines);
+             l = strtok_r(NULL, "\n", &save))
                 lines[n++] = l;
         qsort(lines, n, sizeof *lines, compare_lines);
         for (size_t i = 0; i < MIN_OF(n, ELEMENTSOF(want)); i++)
@@ -529,7 +543,8 @@ START_TEST(much_output_hurts_nobody) {
         const WireMessage *m;
         Peer p;
 
-        handler("much", "head -c 1048576 /dev/zero | tr '\\0' e >&2; yes line | head -n 200000; echo; exec 1>&-; echo end >&2; exit 4");
+        handler("much", "head -c 1048576 /dev/zero | tr '\\0' e >&2; yes line | head -n 200000; echo; exec "
+                        "1>&-; echo end >&2; exit 4");
         p = run("{\"operation\":\"much\"}");
         m = expect_result(&p, PROTO_STATUS_FAILED);
         ck_assert_str_eq(detail(m, "exitCode"), "4");
@@ -578,9 +593,11 @@ START_TEST(secrets_stay_out_of_log_and_report) {
         const char *log;
         Peer p;
 
-        write_file("agent.conf", text_of("%slog = { redact = [ \"token\" ]; };\n", read_file(path_of("agent.conf"))), 0600);
-        handler("talk", "echo \"token is $IOT_JOB_PARAM_token.\"; echo 'get https://h/x?sig=abc&y=1 now' >&2; "
-                        "echo k=$IOT_JOB_PARAM_token >&3; exit 1");
+        write_file("agent.conf",
+                   text_of("%slog = { redact = [ \"token\" ]; };\n", read_file(path_of("agent.conf"))), 0600);
+        handler("talk",
+                "echo \"token is $IOT_JOB_PARAM_token.\"; echo 'get https://h/x?sig=abc&y=1 now' >&2; "
+                "echo k=$IOT_JOB_PARAM_token >&3; exit 1");
         p = run("{\"operation\":\"talk\",\"parameters\":{\"token\":\"s3cr3t!\"}}");
         m = expect_result(&p, PROTO_STATUS_FAILED);
         ck_assert_str_eq(detail(m, "stdout"), "token is ***.");
@@ -633,7 +650,8 @@ START_TEST(cancel_wakes_what_is_stopped) {
         Peer p;
 
         configure("");
-        handler("stopped", "trap 'echo bye > @/fifo; exit 0' TERM; echo here > @/fifo; kill -STOP $$; while :; do sleep 1000; done");
+        handler("stopped", "trap 'echo bye > @/fifo; exit 0' TERM; echo here > @/fifo; kill -STOP $$; while "
+                           ":; do sleep 1000; done");
         p = run("{\"operation\":\"stopped\"}");
         ck_assert_str_eq(heard(), "here");
         say(&p, WIRE_CANCEL);
@@ -860,7 +878,8 @@ START_TEST(killed_runner_leaves_nothing_without_environment) {
         Peer p;
 
         /* no key in the environment, no parent, no session, the leader gone: it is found by where it works */
-        handler("strip", "(env -i setsid sh -c 'trap \"\" TERM; echo $$ > @/fifo; exec sleep 1000' &); exec sleep 1000");
+        handler("strip", "(env -i setsid sh -c 'trap \"\" TERM; echo $$ > @/fifo; exec sleep 1000' &); exec "
+                         "sleep 1000");
         p = run("{\"operation\":\"strip\"}");
         pid = (pid_t) atoi(heard());
         ck_assert_int_eq(kill(p.pid, SIGKILL), 0);
@@ -1003,7 +1022,8 @@ START_TEST(only_the_agent_is_served) {
         expect(&p, WIRE_NONE);
         ck_assert_int_eq(ended(&p), 1);
         expect_logged("refusing a request of user 65534");
-        write_file("agent.conf", text_of("%sagent_user = \"nobody\";\n", read_file(path_of("agent.conf"))), 0644);
+        write_file("agent.conf", text_of("%sagent_user = \"nobody\";\n", read_file(path_of("agent.conf"))),
+                   0644);
         p = run("{\"operation\":\"ok\"}");
         expect_result(&p, PROTO_STATUS_SUCCEEDED);
         acknowledge(&p);
@@ -1080,7 +1100,8 @@ START_TEST(slot_of_a_dead_runner_is_cleared_first) {
         Peer a, b;
 
         handler("slow", LONG_RUN);
-        handler("look", "for p in $(cat @/pid); do grep -q '^State:.[^Z]' /proc/$p/status && echo overlap > @/fifo; done; "
+        handler("look", "for p in $(cat @/pid); do grep -q '^State:.[^Z]' /proc/$p/status && echo overlap > "
+                        "@/fifo; done; "
                         "echo looked > @/fifo");
         a = run("{\"operation\":\"slow\"}");
         pid = (pid_t) atoi(heard());
@@ -1120,11 +1141,13 @@ END_TEST
 /* ---- what is refused ---- */
 
 START_TEST(handler_files_that_are_refused) {
-        static const char *const names[] = { "none",   "noexec", "world", "group", "dir", "dangling",
-                                             "link",   "masked", "setuid", "fifo",  "owner" };
-        static const char *const reasons[] = { "missing",      "not executable", "writable by others", "writable by others",
-                                               "a directory",  "dangling link",  "symbolic link",      "masked by a link to /dev/null",
-                                               "set-user-ID",  "regular file",   "wrong owner" };
+        static const char *const names[] = { "none", "noexec", "world",  "group", "dir",  "dangling",
+                                             "link", "masked", "setuid", "fifo",  "owner" };
+        static const char *const reasons[] = {
+                "missing",     "not executable", "writable by others", "writable by others",
+                "a directory", "dangling link",  "symbolic link",      "masked by a link to /dev/null",
+                "set-user-ID", "regular file",   "wrong owner"
+        };
 
         handler("noexec", "exit 0");
         ck_assert_int_eq(chmod(path_of("handlers/noexec"), 0644), 0);
@@ -1203,7 +1226,8 @@ START_TEST(later_steps_are_judged_when_they_start) {
         expect_detail(m, "reason", "steps[1].action.input.handler: missing");
         acknowledge(&p);
         /* and an earlier one may install it */
-        handler("one", "printf '#!/bin/sh\\necho two > @/fifo\\n' > @/handlers/two; chmod 755 @/handlers/two");
+        handler("one",
+                "printf '#!/bin/sh\\necho two > @/fifo\\n' > @/handlers/two; chmod 755 @/handlers/two");
         key.number = 2;
         p = run("{\"version\":\"1.0\",\"steps\":["
                 "{\"action\":{\"name\":\"A\",\"type\":\"runHandler\",\"input\":{\"handler\":\"one\"}}},"
@@ -1236,6 +1260,36 @@ START_TEST(exec_failures_say_why) {
                 expect_detail(m, "reason", rows[i].reason);
                 acknowledge(&p);
         }
+        expect_nothing_left();
+}
+END_TEST
+
+START_TEST(prepared_run_whose_handler_went_away) {
+        Peer p;
+
+        handler("ok", "echo ran > @/fifo");
+        /* between plan and go: a failure, for the claim may have been made */
+        p = start();
+        prepare(&p, "{\"operation\":\"ok\"}");
+        expect(&p, WIRE_PLAN);
+        ck_assert_int_eq(unlink(path_of("handlers/ok")), 0);
+        say(&p, WIRE_GO);
+        expect_detail(expect_result(&p, PROTO_STATUS_FAILED), "reason", "operation: missing");
+        acknowledge(&p);
+        expect_nothing_left();
+        /* between two runners: refused, and forgotten */
+        handler("ok", "echo ran > @/fifo");
+        key.number = 2;
+        p = start();
+        prepare(&p, "{\"operation\":\"ok\"}");
+        expect(&p, WIRE_PLAN);
+        ck_assert_int_eq(shutdown(p.fd, SHUT_RDWR), 0);
+        ck_assert_int_eq(ended(&p), 0);
+        ck_assert_int_eq(unlink(path_of("handlers/ok")), 0);
+        p = start();
+        say(&p, WIRE_ATTACH);
+        ck_assert_str_eq(expect(&p, WIRE_REJECTED)->path, "operation");
+        ck_assert_int_eq(ended(&p), 0);
         expect_nothing_left();
 }
 END_TEST
@@ -1399,7 +1453,8 @@ START_TEST(state_directory_cannot_be_written) {
                         continue;
                 }
                 ck_assert_int_eq(m->type, WIRE_UNABLE);
-                ck_assert_msg(strstr(m->reason, rows[i].reason) && strstr(m->reason, path_of("state")), "%s", m->reason);
+                ck_assert_msg(strstr(m->reason, rows[i].reason) && strstr(m->reason, path_of("state")), "%s",
+                              m->reason);
                 (void) ended(&p);
         }
         state_options = NULL;
@@ -1439,7 +1494,8 @@ static char *redacted(const Redact *r, const char *text) {
 
 START_TEST(redaction) {
         char *names[] = { (char *) "pw", NULL };
-        JobParameter parameters[] = { { (char *) "pw", (char *) "hunter2\nsecond line" }, { (char *) "other", (char *) "x" } };
+        JobParameter parameters[] = { { (char *) "pw", (char *) "hunter2\nsecond line" },
+                                      { (char *) "other", (char *) "x" } };
         JobDoc doc = { .parameters = parameters, .n_parameters = 2 };
         Redact r;
         bool in_query = false;
@@ -1451,7 +1507,8 @@ START_TEST(redaction) {
         ck_assert_str_eq(redacted(&r, "second line"), "***");
         ck_assert_str_eq(redacted(&r, "x stays"), "x stays");
         ck_assert_str_eq(redacted(&r, "http://a/b?c=d"), "http://a/b?…");
-        ck_assert_str_eq(redacted(&r, "http://a/b?c http://e?ffff \"https://g/?hhhh\"."), "http://a/b?. http://e?… \"https://g/?…\".");
+        ck_assert_str_eq(redacted(&r, "http://a/b?c http://e?ffff \"https://g/?hhhh\"."),
+                         "http://a/b?. http://e?… \"https://g/?…\".");
         ck_assert_str_eq(redacted(&r, "what? no url, a/b?c=d"), "what? no url, a/b?c=d");
         ck_assert_str_eq(redacted(&r, "http://a/b?"), "http://a/b?");
         /* cut in the middle of a query, or of a secret */
@@ -1516,6 +1573,7 @@ static TCase *refusal_cases(void) {
         tcase_add_test(c, directory_writable_by_others_is_refused);
         tcase_add_test(c, later_steps_are_judged_when_they_start);
         tcase_add_test(c, exec_failures_say_why);
+        tcase_add_test(c, prepared_run_whose_handler_went_away);
         tcase_add_test(c, bad_documents_are_rejected);
         tcase_add_test(c, hostile_first_packets);
         tcase_add_test(c, strange_packet_in_mid_run_costs_the_connection_only);
