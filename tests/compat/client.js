@@ -7,7 +7,7 @@ const options = JSON.parse(process.argv[2]);
 const awsIot = require(options.sdk);
 
 const jobs = awsIot.jobs({
-        host: 'localhost', port: options.port, clientId: options.thing, caPath: options.ca, certPath: options.cert,
+        host: options.host, port: options.port, clientId: options.thing, caPath: options.ca, certPath: options.cert,
         keyPath: options.key, keepalive: 30,
 });
 

@@ -15,7 +15,7 @@ sys.dont_write_bytecode = True
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "integration"), str(HERE.parent / "lint")]
 
-from harness import LabTest, clean_environment, wait_for  # noqa: E402
+from harness import LOCALHOST, LabTest, clean_environment, wait_for  # noqa: E402
 from tap import Tap  # noqa: E402
 
 SDK = None
@@ -41,7 +41,7 @@ class Sdk(LabTest):
     def start_device(self):
         cert, key = self.lab.device_cert
         self.go_on = self.lab.directory / "go-on"
-        options = {"sdk": str(SDK), "port": self.lab.tls_port, "thing": self.lab.thing, "ca": str(self.lab.authority.cert),
+        options = {"sdk": str(SDK), "host": LOCALHOST, "port": self.lab.tls_port, "thing": self.lab.thing, "ca": str(self.lab.authority.cert),
                    "cert": str(cert), "key": str(key), "goOn": str(self.go_on)}
         device = self.lab._program("device", [shutil.which("node"), HERE / "client.js", json.dumps(options)],
                                    self.lab.directory / "device.log", clean_environment())

@@ -101,6 +101,18 @@ def free_port():
         return s.getsockname()[1]
 
 
+def local_name():
+    """"localhost", or its number on a bare tree without /etc/hosts."""
+    try:
+        socket.getaddrinfo("localhost", 1)
+        return "localhost"
+    except OSError:
+        return "127.0.0.1"
+
+
+LOCALHOST = local_name()
+
+
 def clean_environment(**extra):
     """What a program under test gets: nothing of the caller's service manager."""
     env = {k: v for k, v in os.environ.items()
@@ -126,11 +138,11 @@ class Authority:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.name = name
         self.cert, self.key = self.directory / "ca.pem", self.directory / "ca.key"
-        run_quietly("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
+        run_quietly("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "90",
                     "-subj", f"/CN={name}", "-addext", "basicConstraints=critical,CA:TRUE",
                     "-addext", "keyUsage=critical,keyCertSign,cRLSign", "-keyout", self.key, "-out", self.cert)
 
-    def issue(self, name, alt_name=None, days=30):
+    def issue(self, name, alt_name=None, days=90):
         """→ (certificate, key). alt_name: subjectAltName of a server."""
         cert, key = self.directory / f"{name}.pem", self.directory / f"{name}.key"
         request, extensions = self.directory / f"{name}.csr", self.directory / f"{name}.ext"
@@ -262,7 +274,7 @@ listener {self.plain_port} 127.0.0.1
                 self._operator = Mqtt(self.plain_port)
                 self.clients.append(self._operator)
                 self._operator.subscribe(f"iot-jobs-sim/reply/{self._reply}")
-                if self.service and self.service.running():
+                if self.service and self.service.running() and not server_cert:
                     self.wait_service()
                 return self.broker
             if "Address already in use" not in self.broker.text():
@@ -305,7 +317,7 @@ listener {self.plain_port} 127.0.0.1
 
     def sim_command(self, *args):
         cert, key = self.device_cert
-        return [SIM, args[0], "-h", "localhost", "-p", self.tls_port, "--cafile", self.authority.cert, "--cert", cert,
+        return [SIM, args[0], "-h", LOCALHOST, "-p", self.tls_port, "--cafile", self.authority.cert, "--cert", cert,
                 "--key", key, *args[1:]]
 
     def start_service(self, *options):
@@ -383,7 +395,7 @@ listener {self.plain_port} 127.0.0.1
     def config(self, **changes):
         cert, key = self.device_cert
         return merged({
-            "thing_name": self.thing, "endpoint": "localhost", "port": self.tls_port,
+            "thing_name": self.thing, "endpoint": LOCALHOST, "port": self.tls_port,
             "connection": {"reconnect_min": 1, "reconnect_max": 1, "connect_timeout": 5},
             "credentials": {"ca_file": self.authority.cert, "cert_file": cert, "key_file": key},
             "handlers": {"directories": [self.handlers], "kill_grace": 1},

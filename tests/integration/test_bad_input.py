@@ -8,7 +8,7 @@ import signal
 import subprocess
 import unittest
 
-from harness import AGENT, Authority, FakeService, LabTest, clean_environment, free_port, wait_for
+from harness import AGENT, LOCALHOST, Authority, FakeService, LabTest, clean_environment, free_port, wait_for
 
 NOBODY = 65534
 
@@ -289,11 +289,20 @@ class Credentials(LabTest):
         self.lab.stop_broker()
         self.lab.start_broker(server_cert=self.lab.authority.issue("elsewhere", "DNS:elsewhere.example"))
         agent = self.lab.start_agent(online=False)
-        agent.wait_text(r"(?i)host ?name|localhost.*(mismatch|certificate)|certificate.*localhost")
+        agent.wait_text(r"certificate.*\b" + re.escape(LOCALHOST))
         self.assertEqual(self.lab.requests(), [])
         self.lab.stop_broker()
         self.lab.start_broker()
         self.lab.wait_online(agent)
+
+    def test_certificate_near_its_end(self):
+        """Within 30 days of expiry: a warning that names the file and the day; everything works."""
+        cert, key = self.lab.authority.issue("old", days=10)
+        agent = self.lab.start_agent(credentials={"cert_file": cert, "key_file": key})
+        agent.wait_text(rf"warning.*{re.escape(str(cert))}.*expires")
+        self.lab.handler("ok.sh", "exit 0")
+        self.lab.create("works", {"operation": "ok"})
+        self.lab.wait_status("works", "SUCCEEDED")
 
     def test_certificate_the_server_refuses(self):
         other = Authority(self.lab.directory / "other-ca", "another authority")
