@@ -35,11 +35,14 @@ typedef struct TransportConfig { /* every string is copied; NULL = none */
 
 typedef enum TransportEventType {
         TRANSPORT_ONLINE,  /* CONNACK and every SUBACK granted */
-        TRANSPORT_OFFLINE, /* was online, or an attempt failed: text says which address, what and why; retry_usec */
+        TRANSPORT_OFFLINE, /* was online, or an attempt failed: text says which address, what and why; retry_usec;
+                            * topic: the SUBSCRIBE or PUBLISH that had no answer when it broke, or NULL */
         TRANSPORT_REFUSED, /* a filter was refused (SUBACK 0x80): topic; the connection stays up, not ONLINE; asked again slowly */
         TRANSPORT_MESSAGE, /* topic, payload, retained */
-        TRANSPORT_DROPPED, /* an incoming message was too large or the queue was full: topic if known, text */
-        TRANSPORT_CERTIFICATE, /* text: client certificate expires soon / has expired (looked at on each connect) */
+        TRANSPORT_DROPPED, /* an incoming message was too large, or a publication was refused (by MQTT 5's PUBACK, or for a
+                            * topic or size that MQTT or the broker does not take): topic if known, text */
+        TRANSPORT_CERTIFICATE, /* text: client certificate expires soon, has expired, or is not valid yet (looked at on each
+                                * connect; the same text again after a day) */
 } TransportEventType;
 
 typedef struct TransportEvent {
@@ -62,9 +65,11 @@ int transport_new(const TransportConfig *config, Transport **ret, Error *e) MUST
 int transport_start(Transport *t) MUST_USE;
 /* Readable when events wait. */
 int transport_fd(const Transport *t);
-/* Hand every waiting event to `handler`, in order; it may call the functions below. Event memory is valid for the call. */
+/* Hand every waiting event to `handler`, in order; it may call the functions below (after transport_free() no further event
+ * is handed out). Event memory is valid for the call. */
 void transport_dispatch(Transport *t, TransportHandler handler, void *userdata);
-/* Copies. 0 = queued for the current connection, -ENOTCONN (not ONLINE: nothing is kept), -ENOBUFS (TRANSPORT_OUT_BYTES_MAX).
+/* Copies. 0 = queued for the current connection, -ENOTCONN (not ONLINE, or its event not dispatched yet: nothing is kept),
+ * -ENOBUFS (TRANSPORT_OUT_BYTES_MAX), -ENOMEM.
  * What is not on the wire when the connection ends is gone: the caller asks again on the next ONLINE. */
 int transport_publish(Transport *t, const char *topic, const void *payload, size_t len) MUST_USE;
 /* New configuration from the next connection on; `now`: drop the current one gently and connect again at once. */
