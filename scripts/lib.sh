@@ -59,9 +59,8 @@ install_packages() {
         } </dev/null >>"$log" 2>&1 || status=$?
         [ -z "$ours" ] || as_root rm -f "$guard"
         [ -z "$masked" ] || as_root systemctl unmask --runtime --quiet mosquitto.service
-        if [[ " ${missing[*]} " = *" mosquitto "* ]] && command -v deb-systemd-helper >/dev/null; then
-                as_root deb-systemd-helper disable mosquitto.service >>"$log" 2>&1 || true
-        fi
+        # Installing also enables: what `systemctl disable` would do, where there may be no systemctl.
+        [[ " ${missing[*]} " != *" mosquitto "* ]] || as_root rm -f /etc/systemd/system/multi-user.target.wants/mosquitto.service
         if [ "$status" != 0 ]; then
                 tail -n 20 "$log" >&2
                 die "packages could not be installed; the whole story is in $log"
