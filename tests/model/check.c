@@ -10,7 +10,7 @@
  *     what the cloud has, unless the cloud had another end first. Excused: what policy leaves alone.
  * P4  A start finds fewer than max_concurrent other runs with a live process, and none of its own run; a runner that ends
  *     leaves no process of its run.
- * P5  Nothing starts without an accepted claim. An execution that is over has no process left a grace period and a bound
+ * P5  Nothing starts whose claim the cloud never accepted. An execution that is over has no process left a grace period and a bound
  *     after nothing keeps the device from knowing.
  * P6  With max_concurrent = 1 and one device: at the first start of an execution no undisturbed one that stands before
  *     it in the cloud's order is QUEUED. Disturbed: a fault touched it or its messages. */
@@ -69,9 +69,23 @@ static void check_overlap(World *w, const Runner *r, const Track *t) {
                               track_text(w, t), t->dev[r->dev].live);
 }
 
-static void check_claim(World *w, const Track *t) {
-        if (t->n_claims == 0)
-                world_violate(w, P5_CANCEL, "%s is started, and the cloud never accepted a claim (it is %s there)",
+/* An update names no queuedAt: a claim that was late may have hit the execution that took the place of its own. */
+static bool was_claimed(const World *w, const Runner *r, const Track *t) {
+        for (unsigned i = 0; i < w->n_tracks; i++) {
+                const Track *o = &w->track[i];
+
+                if (o->job != t->job || o->key.number != t->key.number)
+                        continue;
+                for (unsigned c = 0; c < o->n_claims; c++)
+                        if (strcmp(o->claim[c], r->claim) == 0)
+                                return true;
+        }
+        return false;
+}
+
+static void check_claim(World *w, const Runner *r, const Track *t) {
+        if (!was_claimed(w, r, t))
+                world_violate(w, P5_CANCEL, "%s is started, and the cloud never accepted this run's claim (it is %s there)",
                               track_text(w, t), t->gone ? "gone" : proto_status_name(t->status));
 }
 
@@ -93,7 +107,7 @@ void check_release(World *w, Runner *r, Track *t, uint32_t step, uint32_t attemp
         assert(step < STEPS_MAX);
         check_once(w, r, t, step, attempt);
         check_overlap(w, r, t);
-        check_claim(w, t);
+        check_claim(w, r, t);
         check_order(w, r, t);
 }
 

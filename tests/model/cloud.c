@@ -50,13 +50,14 @@ void cloud_flush(World *w, int actor) {
 }
 
 void cloud_create(World *w, unsigned job) {
-        const JobScript *j = &w->sc.job[job];
+        JobScript *j = &w->sc.job[job];
         char document[96];
         int n = snprintf(document, sizeof(document), "{\"operation\":\"%s\",\"generation\":%u}", j->id, j->generation);
         ModelCreate c = { .thing = w->sc.engine.thing, .job_id = j->id, .document = document, .document_len = (size_t) n,
                           .in_progress_timeout_minutes = j->timeout_minutes, .retries = j->retries };
         Error e = {};
 
+        j->created = true;
         if (model_create(w->model, cloud_now(w), &c, &w->out, &e) < 0)
                 world_violate(w, P7_HARMLESS, "the model does not take job %s: %s", j->id, e.text);
         cloud_flush(w, -1);

@@ -131,17 +131,44 @@ static void fire_message(World *w, Fault f, Track *t, unsigned dev) {
                 net_foreign(w, d, t);
 }
 
-/* Where a state is short and nothing is said in it by itself, something is made to be said. */
-static void provoke(World *w, Fault f, const Track *t, unsigned dev) {
-        Device *d = &w->dev[dev];
-        SimState s = t ? t->dev[dev].state : STATE_UNKNOWN;
-        bool request = f == FAULT_LOST_REQUEST || f == FAULT_DUPLICATE_REQUEST || f == FAULT_REORDER_REQUEST ||
-                       f == FAULT_LOST_REPLY || f == FAULT_THROTTLED || f == FAULT_INTERNAL_ERROR;
+static bool is_any(Fault f, const Fault *of, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                if (of[i] == f)
+                        return true;
+        return false;
+}
 
-        if (request && rng_chance(&w->rng, 400))
+/* A job that was to come later comes now: that makes notifications. */
+static void create_one(World *w) {
+        for (unsigned i = 0; i < w->sc.n_jobs; i++)
+                if (!w->sc.job[i].created) {
+                        cloud_create(w, i);
+                        return;
+                }
+}
+
+/* Where a state is short and nothing is said or started in it by itself, something is made to be. */
+static void provoke(World *w, Fault f, Track *t, unsigned dev) {
+        static const Fault requests[] = { FAULT_LOST_REQUEST, FAULT_DUPLICATE_REQUEST, FAULT_REORDER_REQUEST,
+                                          FAULT_LOST_REPLY, FAULT_THROTTLED, FAULT_INTERNAL_ERROR };
+        static const Fault messages[] = { FAULT_LOST_NOTIFICATION, FAULT_DUPLICATE_MESSAGE, FAULT_REORDER_MESSAGE,
+                                          FAULT_MALFORMED };
+        Device *d = &w->dev[dev];
+        SimState s = t->dev[dev].state;
+        Runner *r = runner_of(w, dev, track_index(w, t));
+
+        if (is_any(f, messages, ELEMENTSOF(messages)) && rng_chance(&w->rng, 700))
+                create_one(w);
+        if (is_any(f, requests, ELEMENTSOF(requests)) && rng_chance(&w->rng, 500))
                 agent_event(w, d, ENGINE_EVENT_DROPPED); /* the agent asks for the list */
-        if (f == FAULT_SPAWN_FAILS && s >= STATE_PLANNED && s <= STATE_REPORTING && rng_chance(&w->rng, 700))
-                agent_kill(w, d, 2 * MSEC); /* the next one attaches */
+        if ((s == STATE_RUNNING || s == STATE_KILLING) && r && rng_chance(&w->rng, 500))
+                runner_progress(w, r, "phase=provoked");
+        if (f != FAULT_SPAWN_FAILS || rng_chance(&w->rng, 300))
+                return;
+        if (s == STATE_CLAIMING || s == STATE_REPORTING)
+                fire_runner(w, FAULT_KILL_RUNNER, t, dev); /* the agent starts another */
+        else if (s >= STATE_PLANNED && s < STATE_REPORTING)
+                agent_kill(w, d, 2 * MSEC); /* the next agent attaches */
 }
 
 void fault_fire(World *w, Fault f, Track *t, unsigned dev) {
@@ -205,11 +232,12 @@ void fault_fire(World *w, Fault f, Track *t, unsigned dev) {
         case FAULT_SPAWN_FAILS:
                 /* These strike the next message, write or start that they fit. */
                 w->armed[f] += (unsigned) rng_between(&w->rng, 1, 2);
-                provoke(w, f, t, dev);
+                if (t)
+                        provoke(w, f, t, dev);
                 /* While a process lives only a runner that is told to stop writes. */
                 if ((f == FAULT_KILL_RUNNER_IN_PERSIST || f == FAULT_READ_ONLY || f == FAULT_POWER_CUT_BEFORE_PERSIST ||
                      f == FAULT_POWER_CUT_IN_PERSIST || f == FAULT_POWER_CUT_AFTER_PERSIST) &&
-                    t && t->dev[dev].live > 0 && rng_chance(&w->rng, 500))
+                    t && t->dev[dev].live > 0 && rng_chance(&w->rng, 800))
                         fire_runner(w, FAULT_STOP_RUNNER, t, dev);
                 break;
         case FAULT_COUNT:

@@ -95,13 +95,16 @@ static void make_engine(World *w) {
 
 /* The faults this seed is about: each a cell of the table that can be. */
 static void make_trigger(World *w, Trigger *t) {
+        static const SimState brief[] = { STATE_PREPARING, STATE_PLANNED,  STATE_CLAIMING,
+                                          STATE_STARTING,  STATE_KILLING, STATE_FINISHED };
         Rng *r = &w->rng;
         uint64_t n = rng_below(r, 100);
 
         do {
                 t->fault = rng_chance(r, 800) ? (Fault) rng_below(r, FAULT_COUNT)
                                               : (Fault) rng_below(r, FAULT_POWER_CUT_AFTER_PERSIST + 1); /* the crashes */
-                t->state = (SimState) rng_below(r, STATE_COUNT);
+                t->state = rng_chance(r, 500) ? (SimState) rng_below(r, STATE_COUNT)
+                                              : brief[rng_below(r, ELEMENTSOF(brief))];
         } while (cell_excuse(t->fault, t->state));
         t->skip = rng_chance(r, 700) ? 0 : (unsigned) rng_between(r, 1, 4);
         t->delay = n < 40 ? 0 : n < 70 ? rng_below(r, 1 * MSEC) : n < 85 ? rng_below(r, 50 * MSEC) : rng_below(r, 5 * SEC);
@@ -138,14 +141,35 @@ static void make_pair(World *w, Trigger *t) {
 
 /* A fault that needs something of the scenario gets it. */
 static void provide(World *w, const Trigger *t) {
+        Scenario *sc = &w->sc;
         Rng *r = &w->rng;
+        bool writes = t->fault == FAULT_READ_ONLY || t->fault == FAULT_KILL_RUNNER_IN_PERSIST;
 
+        if ((t->state == STATE_PREPARING || t->state == STATE_STARTING) && rng_chance(r, 700))
+                sc->slow = true;
+        if (t->state == STATE_FINISHED && sc->n_triggers < TRIGGERS_MAX && rng_chance(r, 600))
+                sc->trigger[sc->n_triggers++] = (Trigger) { .fault = FAULT_DISCONNECT, .state = STATE_RUNNING };
+        /* Before a start it is only an interrupted run that is written for. */
+        if (writes && (t->state == STATE_PLANNED || t->state == STATE_CLAIMING) && sc->n_triggers < TRIGGERS_MAX) {
+                sc->trigger[sc->n_triggers++] = (Trigger) { .fault = FAULT_KILL_RUNNER, .state = STATE_RUNNING };
+                sc->job[0].step[0].plan.on_interrupt = PLAN_INTERRUPT_FAIL;
+                sc->plan_step[0][0] = sc->job[0].step[0].plan;
+        }
+        if (t->fault == FAULT_LOST_NOTIFICATION)
+                sc->job[sc->n_jobs - 1].create_at += MINUTE; /* fault.c has it come sooner */
         w->sc.second_device |= t->fault == FAULT_SECOND_DEVICE;
         for (unsigned i = 0; i < w->sc.n_jobs; i++) {
                 JobScript *j = &w->sc.job[i];
 
                 if ((t->fault == FAULT_SERVICE_TIMEOUT || t->fault == FAULT_RETRY_EXECUTION) && j->timeout_minutes == 0)
                         j->timeout_minutes = (int64_t) rng_between(r, 1, 5);
+                if (t->state == STATE_KILLING && rng_chance(r, 500)) {
+                        j->step[0].ignores_term = true;
+                        j->step[0].plan.timeout_usec = spread(r, 100 * MSEC, 5 * SEC);
+                        j->step[0].plan.kill_grace_usec = spread(r, 1 * SEC, 8 * SEC);
+                        j->step[0].end = END_HANG;
+                        w->sc.plan_step[i][0] = j->step[0].plan;
+                }
                 if (t->fault == FAULT_RETRY_EXECUTION && j->retries == 0)
                         j->retries = 1;
         }
@@ -157,10 +181,8 @@ void scenario_make(World *w) {
         uint64_t n = rng_below(r, 100), last = 0;
 
         sc->n_jobs = n < 40 ? 1 : n < 65 ? 2 : n < 80 ? 3 : (unsigned) rng_between(r, 4, JOBS_MAX);
-        for (unsigned i = 0; i < sc->n_jobs; i++) {
+        for (unsigned i = 0; i < sc->n_jobs; i++)
                 make_job(w, i);
-                last = MAX_OF(last, sc->job[i].create_at);
-        }
         make_engine(w);
         sc->max_attempts = (uint32_t) rng_between(r, 1, 5);
         sc->report_output = (PlanReportOutput) rng_below(r, 3);
@@ -170,14 +192,16 @@ void scenario_make(World *w) {
         sc->cgroup_kill = rng_chance(r, 300);
         sc->slow = rng_chance(r, 250);
         sc->noise = rng_chance(r, 500) ? 0 : (unsigned) rng_between(r, 3, 30);
-        sc->faults_end = last + spread(r, 10 * SEC, 5 * MINUTE);
-        sc->n_triggers = rng_chance(r, 100) ? 0 : (unsigned) rng_between(r, 1, TRIGGERS_MAX);
+        sc->n_triggers = rng_chance(r, 100) ? 0 : (unsigned) rng_between(r, 1, 4);
         for (unsigned i = 0; i < sc->n_triggers; i++)
                 make_trigger(w, &sc->trigger[i]);
         if (sc->n_triggers >= 2 && rng_chance(r, 200))
                 make_pair(w, sc->trigger);
-        for (unsigned i = 0; i < sc->n_triggers; i++)
+        for (unsigned i = 0, n_made = sc->n_triggers; i < n_made; i++)
                 provide(w, &sc->trigger[i]);
+        for (unsigned i = 0; i < sc->n_jobs; i++)
+                last = MAX_OF(last, sc->job[i].create_at);
+        sc->faults_end = last + spread(r, 10 * SEC, 5 * MINUTE);
         if (sc->second_device && rng_chance(r, 800))
                 sc->engine.step_timeout_margin_sec = rng_between(r, 60, 900);
 }

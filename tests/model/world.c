@@ -192,7 +192,8 @@ static void dispatch(World *w, Event *e) {
                         cloud_tick(w);
                 break;
         case EVENT_CREATE:
-                cloud_create(w, (unsigned) e->value);
+                if (!w->sc.job[e->value].created)
+                        cloud_create(w, (unsigned) e->value);
                 break;
         case EVENT_RECREATE:
                 create_again(w, e);

@@ -22,7 +22,7 @@ enum {
         RUNNERS_MAX = 64,
         CONNS_MAX = 128,
         PROCS_MAX = 192,
-        TRIGGERS_MAX = 4,
+        TRIGGERS_MAX = 6,
         REMEMBERED_MAX = 16, /* messages kept for a later stale delivery */
         CLAIMS_MAX = 12,
         SLOTS_MAX = 10,
@@ -158,7 +158,8 @@ typedef struct JobScript {
         uint64_t create_at;
         int64_t timeout_minutes;
         int64_t retries;
-        unsigned generation; /* how often it was created */
+        bool created;
+        unsigned generation; /* how often it was made anew */
 } JobScript;
 
 typedef struct Trigger {
@@ -273,6 +274,7 @@ typedef struct Runner {
         Plan *plan;
         char *document; /* owned */
         RecordState state;
+        char claim[WIRE_CLAIM_MAX];
         int slot; /* -1 = none */
         bool wants_slot;
         bool gate; /* a child waits at the gate */
