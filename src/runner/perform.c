@@ -132,7 +132,7 @@ static int start_child(Performer *p, const PlanAction *action, Error *e) {
 
 static void do_fork(Performer *p, const PlanAction *action) {
         Run *run = p->run;
-        TreeTrace trace = {};
+        TreeTrace trace;
         Error e = {};
         PlanEvent *event;
         int r = start_child(p, action, &e);
@@ -143,10 +143,7 @@ static void do_fork(Performer *p, const PlanAction *action) {
         }
         p->tree = true;
         p->main_over = p->main_told = p->trailing = p->tree_empty = p->killing = false;
-        (void) snprintf(trace.key, sizeof trace.key, "%s", run->key_text);
-        (void) snprintf(trace.boot_id, sizeof trace.boot_id, "%s", run->boot_id);
-        trace.pid = run->child.pid;
-        trace.start_time = run->child.start_time;
+        run_trace(run, run->boot_id, run->child.pid, run->child.start_time, &trace);
         r = run->slot.fd >= 0 ? slot_mark(&run->slot, &trace) : 0;
         if (r < 0)
                 log_warning("cannot write into the slot's file in %s/slots, ignoring: %s",
@@ -234,15 +231,7 @@ static bool do_persist(Performer *p, const PlanAction *a) {
 /* The slot may name a run whose runner died: what that left behind ends first, or two runs would overlap. */
 static bool slot_is_clean(Performer *p) {
         Slot *s = &p->run->slot;
-        int left = 0;
-
-        if (s->dirty) {
-                TreeTrace former = s->former;
-
-                run_trace(p->run, former.key, former.boot_id, former.pid, former.start_time, &s->former);
-                s->former.session_ours = former.session_ours;
-                left = tree_kill_trace(&s->former, p->run->boot_id);
-        }
+        int left = s->dirty ? tree_kill_trace(&s->former, p->run->boot_id) : 0;
 
         if (left > 0) {
                 p->slot_deadline = clock_boottime_usec() + RUNNER_KILL_AGAIN_MSEC * USEC_PER_MSEC;

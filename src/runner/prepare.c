@@ -208,7 +208,7 @@ static int end_leftovers(const Run *run, Error *e) {
         if ((run->state.phase != RECORD_IS_STARTED && run->state.phase != RECORD_HAS_RESULT) ||
             s->attempt == 0)
                 return 0;
-        run_trace(run, run->key_text, s->boot_id, s->pid, s->start_time, &trace);
+        run_trace(run, s->boot_id, s->pid, s->start_time, &trace);
         r = tree_end_trace(&trace, run->boot_id);
         if (r == -ETIMEDOUT)
                 return error_set(e, ETIMEDOUT,

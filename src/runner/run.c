@@ -39,18 +39,11 @@ int answer_set(WireMessage *answer, WireType type, const char *path, const char 
         return 0;
 }
 
-void run_trace(const Run *run, const char *key_text, const char *boot_id, int64_t pid, uint64_t start_time,
-               TreeTrace *ret) {
-        char link[32], state[PATH_MAX];
-        ssize_t n;
-
+void run_trace(const Run *run, const char *boot_id, int64_t pid, uint64_t start_time, TreeTrace *ret) {
         *ret = (TreeTrace){ .pid = (pid_t) pid, .start_time = start_time };
-        (void) snprintf(ret->key, sizeof ret->key, "%s", key_text);
+        (void) snprintf(ret->key, sizeof ret->key, "%s", run->key_text);
         (void) snprintf(ret->boot_id, sizeof ret->boot_id, "%s", boot_id);
-        (void) snprintf(link, sizeof link, "/proc/self/fd/%d", record_store_fd(run->store));
-        n = readlink(link, state, sizeof state);
-        if (n > 0 && (size_t) n < sizeof state - sizeof "/work/" - JOB_KEY_TEXT_MAX)
-                (void) snprintf(ret->work, sizeof ret->work, "%.*s/work/%s", (int) n, state, key_text);
+        (void) snprintf(ret->state, sizeof ret->state, "%s", run->config->state_directory);
 }
 
 void run_fields_add(RunFields *f, const char *name, const char *value) {

@@ -68,9 +68,8 @@ int run_find_handler(const Run *run, size_t step, char **ret, Error *e) MUST_USE
 /* "steps[0].action.input.handler", for reports. */
 void run_handler_json_path(const Run *run, size_t step, char ret[static WIRE_PATH_MAX]);
 
-/* What finds processes of run `key_text` (this one's or another's) in the same state directory. */
-void run_trace(const Run *run, const char *key_text, const char *boot_id, int64_t pid, uint64_t start_time,
-               TreeTrace *ret);
+/* What finds the processes of this run. */
+void run_trace(const Run *run, const char *boot_id, int64_t pid, uint64_t start_time, TreeTrace *ret);
 
 /* Make STATE/work/KEY and the document beside it; the descriptors go into the request, the paths into the environment. */
 int run_start_step(Run *run, const PlanAction *action, Error *e) MUST_USE;

@@ -8,30 +8,27 @@
 #include <string.h>
 #include <sys/file.h>
 
-enum { SLOT_TEXT_MAX = JOB_KEY_TEXT_MAX + BOOT_ID_MAX + 64 };
+enum { SLOT_TEXT_MAX = JOB_KEY_TEXT_MAX + BOOT_ID_MAX + 64 + PATH_MAX };
 
-/* "KEY BOOT-ID PID START-TIME": written by this program only, into a directory of its own; anything else counts as empty. */
+/* "KEY BOOT-ID PID START-TIME STATE-DIRECTORY": written by this program only, into a directory of its own; anything else counts as empty. */
 static void slot_read(Slot *s) {
-        char text[SLOT_TEXT_MAX + 1], key[JOB_KEY_TEXT_MAX], boot_id[BOOT_ID_MAX];
+        TreeTrace *t = &s->former;
+        char text[SLOT_TEXT_MAX + 1], *space;
         ssize_t n = pread(s->fd, text, sizeof text - 1, 0);
-        char *space, *rest;
-        int pid;
+        int at = 0;
 
         s->dirty = false;
         if (n <= 0)
                 return;
         text[n] = '\0';
         space = strchr(text, ' ');
-        if (!space || (size_t) (space - text) >= sizeof key)
+        if (!space || (size_t) (space - text) >= sizeof t->key)
                 return;
-        memcpy(key, text, (size_t) (space - text));
-        key[space - text] = '\0';
-        rest = space + 1;
-        if (sscanf(rest, "%36s %d %" SCNu64, boot_id, &pid, &s->former.start_time) != 3)
+        *space++ = '\0';
+        if (sscanf(space, "%36s %d %" SCNu64 " %n", t->boot_id, &t->pid, &t->start_time, &at) != 3 || at == 0)
                 return;
-        memcpy(s->former.key, key, sizeof key);
-        memcpy(s->former.boot_id, boot_id, sizeof boot_id);
-        s->former.pid = pid;
+        memcpy(t->key, text, strlen(text) + 1);
+        (void) snprintf(t->state, sizeof t->state, "%s", space + at);
         s->dirty = true;
 }
 
@@ -58,9 +55,10 @@ int slot_take(int slots_fd, int64_t n_slots, Slot *ret, Error *e) {
 
 int slot_mark(Slot *s, const TreeTrace *t) {
         char text[SLOT_TEXT_MAX];
-        int n = snprintf(text, sizeof text, "%s %s %d %" PRIu64, t->key, t->boot_id, (int) t->pid,
-                         t->start_time);
+        int n = snprintf(text, sizeof text, "%s %s %d %" PRIu64 " %s", t->key, t->boot_id, (int) t->pid,
+                         t->start_time, t->state);
 
+        errno = 0;
         if (pwrite(s->fd, text, (size_t) n, 0) != n || ftruncate(s->fd, n) < 0)
                 return errno ? -errno : -EIO;
         return 0;

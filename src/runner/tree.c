@@ -180,27 +180,54 @@ int tree_signal(int sig) {
         return total;
 }
 
-/* Does "\0IOT_JOB_KEY=key\0" stand in the environment? */
-static bool environ_has_key(int proc_fd, pid_t pid, const char *key) {
-        char name[32], chunk[8192], want[sizeof "IOT_JOB_KEY=" + JOB_KEY_TEXT_MAX];
-        Buf b CLEANUP_BUF = {};
+/* What /proc says of processes of one run. */
+typedef struct Marks {
+        const TreeTrace *trace;
+        char work[PATH_MAX];      /* the run's directory, without links; "" = it is not there */
+        char key_entry[PATH_MAX]; /* entries of the environment */
+        char work_entry[PATH_MAX];
+} Marks;
+
+static void marks_init(Marks *m, const TreeTrace *t) {
+        char path[PATH_MAX];
+
+        m->trace = t;
+        (void) snprintf(m->key_entry, sizeof m->key_entry, "IOT_JOB_KEY=%s", t->key);
+        (void) snprintf(m->work_entry, sizeof m->work_entry, "IOT_JOB_WORKDIR=%.3500s/work/%s", t->state,
+                        t->key);
+        (void) snprintf(path, sizeof path, "%.3500s/work/%s", t->state, t->key);
+        if (!realpath(path, m->work))
+                m->work[0] = '\0';
+}
+
+static int environ_read(int proc_fd, pid_t pid, Buf *ret) {
+        char name[32], chunk[8192];
         int fd CLEANUP_FD = -1;
-        size_t len;
         ssize_t n;
 
         (void) snprintf(name, sizeof name, "%d/environ", (int) pid);
         fd = openat(proc_fd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
         if (fd < 0)
+                return -errno;
+        while (ret->len < RUNNER_ENVIRON_MAX && (n = read(fd, chunk, sizeof chunk)) > 0)
+                buf_append(ret, chunk, (size_t) n);
+        return buf_error(ret);
+}
+
+/* On a device the key alone would do. Where two agents play the same device (tests do) the directory tells them apart. */
+static bool environ_is_of(int proc_fd, pid_t pid, const Marks *m) {
+        static const char work[] = "IOT_JOB_WORKDIR=";
+        Buf b CLEANUP_BUF = {};
+        bool key = false;
+
+        if (environ_read(proc_fd, pid, &b) < 0 || b.len == 0)
                 return false;
-        buf_append(&b, "", 1);
-        while (b.len < RUNNER_ENVIRON_MAX && (n = read(fd, chunk, sizeof chunk)) > 0)
-                buf_append(&b, chunk, (size_t) n);
-        if (buf_error(&b))
-                return false;
-        buf_append(&b, "", 1);
-        want[0] = '\0';
-        len = (size_t) snprintf(want + 1, sizeof want - 1, "IOT_JOB_KEY=%s", key) + 2;
-        return !buf_error(&b) && memmem(b.data, b.len, want, len) != NULL;
+        for (const char *e = b.data; e < b.data + b.len; e += strlen(e) + 1) {
+                key = key || strcmp(e, m->key_entry) == 0;
+                if (strncmp(e, work, sizeof work - 1) == 0 && strcmp(e, m->work_entry) != 0)
+                        return false;
+        }
+        return key;
 }
 
 static bool works_in(int proc_fd, pid_t pid, const char *directory) {
@@ -213,28 +240,30 @@ static bool works_in(int proc_fd, pid_t pid, const char *directory) {
         if (n < (ssize_t) len)
                 return false;
         target[n] = '\0';
-        /* Behind it: nothing, a directory in it, or " (deleted)". */
-        return memcmp(target, directory, len) == 0 &&
-               (target[len] == '\0' || target[len] == '/' || target[len] == ' ');
+        return memcmp(target, directory, len) == 0 && (target[len] == '\0' || target[len] == '/');
 }
 
-static bool process_is_of_trace(int proc_fd, const Process *p, const TreeTrace *t) {
+static bool process_is_of(int proc_fd, const Process *p, const Marks *m) {
+        const TreeTrace *t = m->trace;
+
         if (p->pid == getpid() || p->pid == getppid() || p->pid == 1)
                 return false;
         if (t->pid > 0 && p->pid == t->pid && p->start_time == t->start_time)
                 return true;
         if (t->session_ours && p->session == t->pid)
                 return true;
-        return environ_has_key(proc_fd, p->pid, t->key) || works_in(proc_fd, p->pid, t->work);
+        return environ_is_of(proc_fd, p->pid, m) || works_in(proc_fd, p->pid, m->work);
 }
 
 int tree_kill_trace(TreeTrace *t, const char *boot_id) {
         DIR *proc CLEANUP(closedir) = NULL;
         ProcessList l CLEANUP_PROCESSES = {};
         int r, left = 0;
+        Marks marks;
 
         if (strcmp(t->boot_id, boot_id) != 0)
                 return 0;
+        marks_init(&marks, t);
         proc = opendir("/proc");
         if (!proc)
                 return -errno;
@@ -245,7 +274,7 @@ int tree_kill_trace(TreeTrace *t, const char *boot_id) {
                 if (t->pid > 0 && l.item[i].pid == t->pid && l.item[i].start_time == t->start_time)
                         t->session_ours = true;
         for (size_t i = 0; i < l.n; i++)
-                l.item[i].ours = process_is_of_trace(dirfd(proc), &l.item[i], t);
+                l.item[i].ours = process_is_of(dirfd(proc), &l.item[i], &marks);
         mark_descendants(&l, 0);
         (void) signal_marked(dirfd(proc), &l, SIGKILL);
         for (size_t i = 0; i < l.n; i++)
