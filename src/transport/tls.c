@@ -27,6 +27,10 @@ DEFINE_CLEANUP(X509 *, X509_free)
 DEFINE_CLEANUP(EVP_PKEY *, EVP_PKEY_free)
 DEFINE_CLEANUP(GENERAL_NAMES *, GENERAL_NAMES_free)
 
+void tls_init(void) {
+        (void) OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_SSL_STRINGS | OPENSSL_INIT_NO_LOAD_CRYPTO_STRINGS | OPENSSL_INIT_NO_ATEXIT, NULL);
+}
+
 /* ---- files ---- */
 
 typedef struct File {
@@ -465,6 +469,31 @@ static int explain_alert(const TlsSession *t, int alert, Error *e) {
         return error_set(e, EPROTO, "the server ended TLS with alert: %s", name);
 }
 
+/* What OpenSSL finds wrong by itself; without its own table. */
+static const char *library_reason(int reason) {
+        static const struct {
+                int reason;
+                const char *text;
+        } known[] = {
+                { SSL_R_UNSUPPORTED_PROTOCOL, "the server speaks neither TLS 1.2 nor 1.3" },
+                { SSL_R_WRONG_VERSION_NUMBER, "the server does not speak TLS" },
+                { SSL_R_UNEXPECTED_MESSAGE, "the server does not speak TLS" },
+                { SSL_R_PACKET_LENGTH_TOO_LONG, "the server does not speak TLS" },
+                { SSL_R_BAD_PACKET_LENGTH, "the server does not speak TLS" },
+                { SSL_R_DH_KEY_TOO_SMALL, "the server's Diffie-Hellman key is too small" },
+                { SSL_R_WRONG_SIGNATURE_TYPE, "the server signs with an algorithm that is not acceptable" },
+                { SSL_R_UNSAFE_LEGACY_RENEGOTIATION_DISABLED, "the server lacks secure renegotiation (RFC 5746)" },
+                { SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC, "what the server sent was damaged on the way" },
+                { SSL_R_NO_CIPHERS_AVAILABLE, "OpenSSL's configuration leaves no cipher to use" },
+                { SSL_R_NO_PROTOCOLS_AVAILABLE, "OpenSSL's configuration leaves no TLS version to use" },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(known); i++)
+                if (known[i].reason == reason)
+                        return known[i].text;
+        return NULL;
+}
+
 static int explain_library(const TlsSession *t, unsigned long code, Error *e) {
         enum { ALERT_OFFSET = 1000 }; /* OpenSSL's SSL_AD_REASON_OFFSET: reasons above it are alerts from the peer */
         int reason = ERR_GET_REASON(code);
@@ -477,12 +506,12 @@ static int explain_library(const TlsSession *t, unsigned long code, Error *e) {
                         return error_set(e, ECONNRESET, "%s", t->settled
                                                                       ? "the broker closed the connection (without close_notify)"
                                                                       : "the server closed the connection during the TLS handshake");
-                if (reason == SSL_R_WRONG_VERSION_NUMBER ||
-                    reason == SSL_R_UNEXPECTED_MESSAGE || reason == SSL_R_PACKET_LENGTH_TOO_LONG)
-                        return error_set(e, EPROTO, "the server does not speak TLS");
+                text = library_reason(reason);
+                if (text)
+                        return error_set(e, EPROTO, "%s", text);
         }
         text = ERR_reason_error_string(code);
-        return error_set(e, EPROTO, "TLS: %s", text ? text : "unknown error");
+        return error_set(e, EPROTO, "TLS error %lX%s%s (`openssl errstr %lX` explains)", code, text ? " " : "", text ? text : "", code);
 }
 
 int tls_explain(const TlsSession *t, int code, int saved_errno, Error *e) {

@@ -28,6 +28,7 @@ struct Transport {
 DEFINE_CLEANUP(SSL_CTX *, SSL_CTX_free)
 
 static void init_library(void) {
+        tls_init();
         (void) mosquitto_lib_init();
 }
 
