@@ -370,7 +370,7 @@ static bool mode_is(const char *path, mode_t mode) {
 
 START_TEST(plain_job) {
         RecordState s CLEANUP_RECORD_STATE = {}, again CLEANUP_RECORD_STATE = {};
-        Record *r CLEANUP(record_free) = open_record(&key, &s), *other CLEANUP(record_free) = NULL;
+        Record *r CLEANUP(record_free) = open_record(&key, &s);
         RecordEntry result = result_entry(PROTO_STATUS_SUCCEEDED);
         ProtoDetails found CLEANUP_DETAILS = {};
         WireRun *runs CLEANUP_FREE = NULL;
@@ -588,7 +588,7 @@ static void make_huge(const char *path) {
 }
 
 static void make_random(const char *path) {
-        write_file(path, "\x7F" "ELF\n\0\xFF\n garbage\n", 20);
+        write_file(path, "\x7F" "ELF\n\0\xFF\n garbage\n", 17);
 }
 
 static void make_damaged(const char *path) {
