@@ -201,8 +201,9 @@ static void piece_done(Output *o, OutputStream which, bool whole) {
                 keep = MAX_OF(redact_held_back(o->redact, s->line, s->len), cut_character(s->line, s->len));
                 s->len -= keep;
         }
-        for (char *nul = s->line; (nul = memchr(nul, '\0', s->len - (size_t) (nul - s->line)));)
-                *nul = '?'; /* a line of the log ends at a NUL */
+        for (size_t i = 0; i < s->len; i++)
+                if (s->line[i] == '\0') /* it would end the line of the log */
+                        s->line[i] = '?';
         tail_append(s, s->line, s->len);
         if (whole)
                 tail_append(s, "\n", 1);

@@ -215,13 +215,14 @@ static bool do_persist(Performer *p, const PlanAction *a) {
         Run *run = p->run;
         RunFields f;
         Error e = {};
+        int r;
 
-        if (record_append(run->record, &a->entry, &e) >= 0) {
-                /* Over for this device: the next run need not wait until the cloud knows. */
-                if (a->entry.type == RECORD_RESULT && !p->tree)
-                        slot_release(&run->slot);
+        r = record_append(run->record, &a->entry, &e);
+        /* Over for this device, written or not: the next run need not wait until the cloud knows. */
+        if (a->entry.type == RECORD_RESULT && !p->tree)
+                slot_release(&run->slot);
+        if (r >= 0)
                 return true;
-        }
         run_fields(run, 0, 0, &f);
         log_full(LOG_LEVEL_ERROR, NULL, MESSAGE_ID_RECORD_BAD, f.field, "%s", e.text);
         perform_event_text(p, PLAN_EVENT_PERSIST_FAILED, e.text, strlen(e.text));

@@ -560,8 +560,9 @@ START_TEST(trailing_output_is_waited_for) {
         const WireMessage *m;
         Peer p;
 
-        /* What is left behind speaks when the handler is gone, and ends by itself. */
-        handler("trail", "(while [ -d /proc/$$ ]; do :; done; echo trailing >&2) & exit 7");
+        /* What is left behind speaks some time after the handler is gone, and ends by itself. */
+        handler("trail", "(while [ -d /proc/$$ ]; do :; done; for i in 1 2 3 4 5 6; do /bin/true; done; echo "
+                         "trailing >&2) & exit 7");
         p = run("{\"operation\":\"trail\"}");
         m = expect_result(&p, PROTO_STATUS_FAILED);
         expect_detail(m, "stderr", "trailing");
