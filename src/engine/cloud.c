@@ -248,6 +248,8 @@ static void claim_accepted(Engine *e, Job *j, int64_t version) {
         (void) snprintf(j->cloud_claim, sizeof j->cloud_claim, "%s", j->claim);
         if (j->local != LOCAL_PLANNED)
                 return; /* its runner went away meanwhile: attach, plan and claim come again */
+        if (j->cloud != CLOUD_OPEN)
+                return; /* became doubtful meanwhile: an update names no queuedAt, it may have hit a job created anew */
         engine_log(e, LEVEL_INFO, MESSAGE_ID_JOB_CLAIMED, j, PROTO_STATUS_IN_PROGRESS, "claimed");
         a = engine_tell(e, j, WIRE_GO);
         if (!a)

@@ -231,8 +231,8 @@ static void take_unable(Engine *e, Job *j, const WireMessage *m) {
         engine_log(e, j->warned ? LEVEL_DEBUG : LEVEL_WARNING, MESSAGE_ID_JOB_UNABLE, j, PROTO_STATUS_NONE,
                    "cannot run now, trying again: %s", m->reason);
         j->warned = true;
-        if (j->local == LOCAL_RUNNING)
-                j->record = RECORD_PREPARED_ONLY; /* go was given, nothing was started */
+        if (j->local == LOCAL_RUNNING && j->record != RECORD_RUN_STARTED)
+                j->record = RECORD_PREPARED_ONLY; /* go was given, nothing was ever started */
         engine_hang_up(e, j);
         runner_later(e, j);
         let_go(e, j);

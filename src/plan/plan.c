@@ -469,16 +469,6 @@ static void open_for_run(PlanStep *s, const RecordState *record) {
         }
 }
 
-static void open_for_drop(PlanStep *s, const RecordState *record) {
-        if (record->phase == RECORD_IS_PREPARED) {
-                forget_and_exit(s);
-                return;
-        }
-        if (record->phase != RECORD_NONE)
-                plan_add_log(s, LEVEL_WARNING, NULL, "drop of a run that was started, ignoring");
-        exit_now(s);
-}
-
 static void on_open(PlanStep *s) {
         static const RecordState none = { .phase = RECORD_NONE };
         const RecordState *record = s->event->record ? s->event->record : &none;
@@ -494,13 +484,16 @@ static void on_open(PlanStep *s) {
                 open_for_run(s, record);
                 return;
         case PLAN_OPEN_DROP:
-                open_for_drop(s, record);
-                return;
+                if (record->phase == RECORD_IS_PREPARED) {
+                        forget_and_exit(s);
+                        return;
+                }
+                break; /* started after the agent last looked: it is over all the same, but leaves a tombstone */
         case PLAN_OPEN_CANCEL:
         case PLAN_OPEN_ACK:
                 break;
         }
-        p->acked = s->event->open == PLAN_OPEN_ACK;
+        p->acked = s->event->open != PLAN_OPEN_CANCEL;
         if (record->phase == RECORD_HAS_RESULT) {
                 open_result(s, &record->result);
         } else if (record->phase != RECORD_NONE) {
@@ -786,7 +779,8 @@ static void on_drop(PlanStep *s) {
         if (p->state == STATE_NEW || p->state == STATE_GONE)
                 return;
         if (!early || p->earlier_start || p->starts > 0) {
-                plan_add_log(s, LEVEL_WARNING, NULL, "drop of a run that was started, ignoring");
+                /* The agent's inventory was taken before the start. Over it is: stop, and keep a tombstone. */
+                on_ack(s);
                 return;
         }
         if (p->state == STATE_FORKING)

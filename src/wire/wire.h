@@ -28,7 +28,7 @@ typedef enum WireType {
         WIRE_ATTACH,    /* key; like prepare, the document comes from the record */
         WIRE_CANCEL,    /* key; the execution is over in the cloud: stop, answer with result CANCELED */
         WIRE_ACK,       /* key; the result was accepted or refused for good: shrink to a tombstone. No answer: EOF */
-        WIRE_DROP,      /* key; the claim was refused: forget the record. No answer: EOF */
+        WIRE_DROP,      /* key; the claim was refused: forget the record. Started after all: stop, tombstone. No answer: EOF */
         /* runner → agent */
         WIRE_RUNS,     /* answer to inventory: runs, more */
         WIRE_PLAN,     /* durable: claim, phase, steps, max_seconds, details (for the claim update) */

@@ -368,13 +368,14 @@ static const struct {
         { "open go slot forked ack sig15. empty", TO_RUN " TERM bury:CANCELED exit" },
         { "open go slot forked stop ack sig15. empty", TO_RUN " P:FAILED T:FAILED TERM bury:FAILED exit" },
 
-        /* drop only before any start */
+        /* drop before any start forgets the record; after one it stops and buries, as ack does */
         { "open drop", "P:prepared T:plan-run forget exit" },
         { "open go drop", TO_GO " forget exit" },
         { "open go slot drop", TO_FORK " KILL forget exit" },
-        { "open go slot forked drop", TO_RUN },
+        { "open go slot forked drop", TO_RUN " TERM" },
+        { "open go slot forked drop sig15 empty", TO_RUN " TERM bury:CANCELED exit" },
         { "open go slot forked exit0. empty drop ack", TO_RUN " P:SUCCEEDED T:SUCCEEDED bury:SUCCEEDED exit" },
-        { "2steps open go slot forked exit0. empty drop", TO_RUN " fork1.1 T:progress" },
+        { "2steps open go slot forked exit0. empty drop", TO_RUN " fork1.1 T:progress KILL bury:CANCELED exit" },
 
         /* the agent's connection */
         { "open gone", "P:prepared T:plan-run exit" },
@@ -447,8 +448,8 @@ static const struct {
           "T:plan-rerun slot fork0.2r P:started0.2/1 release fork1.1 T:progress P:started1.1/1 release" },
         { "rerun openX", "P:FAILED T:FAILED" },
         { "rerun openS cancel", "T:plan-rerun P:CANCELED T:CANCELED" },
-        { "rerun openS drop", "T:plan-rerun" },
-        { "rerun openS go drop", "T:plan-rerun slot" },
+        { "rerun openS drop", "T:plan-rerun bury:CANCELED exit" },
+        { "rerun openS go drop", "T:plan-rerun slot bury:CANCELED exit" },
         { "rerun openS gone", "T:plan-rerun exit" },
         { "rerun openS go attach", "T:plan-rerun slot T:attached-started" },
         { "openF ack", "T:FAILED bury:FAILED exit" },
@@ -464,8 +465,8 @@ static const struct {
         { "aopenF", "bury:FAILED exit" },
         { "dopen", "exit" },
         { "dopenP", "forget exit" },
-        { "dopenS", "exit" },
-        { "dopenF", "exit" },
+        { "dopenS", "bury:CANCELED exit" },
+        { "dopenF", "bury:FAILED exit" },
 };
 
 START_TEST(order) {
