@@ -92,7 +92,8 @@ int record_store_fd(const RecordStore *s); /* the state directory, borrowed */
 
 /* Records of one thing (NULL = all), without taking locks. A file that cannot be read, is not a regular file of ours,
  * is of a newer format or garbage is named once in the log, set aside as NAME.corrupt-N (newer: left) and does not stop
- * the listing. *ret is an array of *ret_n, caller frees. */
+ * the listing. *ret is an array of *ret_n (NULL if 0), oldest job
+ * first; caller frees. */
 int record_store_list(RecordStore *s, const char *thing, WireRun **ret, size_t *ret_n, Error *e) MUST_USE;
 
 /* Open the record of `key`. The caller holds the key's lock. *ret_state: phase RECORD_NONE if there is none: no file, one

@@ -337,7 +337,7 @@ int record_store_list(RecordStore *s, const char *thing, WireRun **ret, size_t *
                 return error_errno(e, errno, "%s/runs", s->path);
         if (n > 0)
                 qsort(list, n, sizeof *list, compare_runs);
-        *ret = TAKE(list);
+        *ret = n > 0 ? TAKE(list) : NULL;
         *ret_n = n;
         return 0;
 }

@@ -368,6 +368,13 @@ static bool mode_is(const char *path, mode_t mode) {
         return lstat(path, &st) == 0 && (st.st_mode & 07777) == mode;
 }
 
+/* Where the file system cannot set room aside, none is expected. */
+static bool room_can_be_set_aside(void) {
+        int fd CLEANUP_FD = open(path_of("probe"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+        return fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, 4096) == 0;
+}
+
 START_TEST(plain_job) {
         RecordState s CLEANUP_RECORD_STATE = {}, again CLEANUP_RECORD_STATE = {};
         Record *r CLEANUP(record_free) = open_record(&key, &s);
@@ -391,7 +398,7 @@ START_TEST(plain_job) {
         ck_assert_int_eq(syncs, 2);
         ck_assert(mode_is(run_path(record_name), 0600));
         ck_assert_int_eq(stat(run_path(record_name), &st), 0);
-        ck_assert_msg((size_t) st.st_blocks * 512 > 80000, "no room is set aside");
+        ck_assert_msg((size_t) st.st_blocks * 512 > 80000 || !room_can_be_set_aside(), "no room is set aside");
         ck_assert_uint_eq(list(NULL, &runs), 1);
         ck_assert_int_eq(runs[0].state, WIRE_RUN_PREPARED);
 
