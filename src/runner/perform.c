@@ -106,20 +106,26 @@ void perform_fork_ahead(Performer *p) {
         p->ahead = run_start_step(p->run, &first, NULL) == 0;
 }
 
-/* The child that waits, if it is the one that is wanted and its file is still good. */
+/* The child that waits, if it is the one that is wanted, still waits, and its file is still good. */
 static bool take_ahead(Performer *p, const PlanAction *action) {
         char *path CLEANUP_FREE = NULL;
-        bool good = p->ahead && is_first_start(action) &&
-                    run_find_handler(p->run, action->step, &path, NULL) == 0 &&
-                    strcmp(path, p->run->handler_path) == 0;
+        Child *c = &p->run->child;
+        bool alive, good;
 
-        if (p->ahead && !good) { /* it has no descendants: gone at once */
-                (void) kill(p->run->child.pid, SIGKILL);
-                (void) waitpid(p->run->child.pid, NULL, 0);
-                child_done(&p->run->child);
-        }
+        if (!p->ahead)
+                return false;
         p->ahead = false;
-        return good;
+        alive = waitpid(c->pid, NULL, WNOHANG) == 0;
+        good = alive && is_first_start(action) && run_find_handler(p->run, action->step, &path, NULL) == 0 &&
+               strcmp(path, p->run->handler_path) == 0;
+        if (good)
+                return true;
+        if (alive) { /* it has no descendants: gone at once */
+                (void) kill(c->pid, SIGKILL);
+                (void) waitpid(c->pid, NULL, 0);
+        }
+        child_done(c);
+        return false;
 }
 
 static int start_child(Performer *p, const PlanAction *action, Error *e) {

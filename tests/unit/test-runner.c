@@ -1290,6 +1290,48 @@ START_TEST(prepared_run_whose_handler_went_away) {
 }
 END_TEST
 
+/* A process whose parent is `parent`, or 0. */
+static pid_t child_of(pid_t parent) {
+        DIR *d = opendir("/proc");
+        struct dirent *e;
+        pid_t found = 0;
+
+        ck_assert_ptr_nonnull(d);
+        while (!found && (e = readdir(d))) {
+                const char *status = read_file(text_of("/proc/%s/status", e->d_name));
+                const char *line = status ? strstr(status, "\nPPid:") : NULL;
+
+                if (line && atoi(line + strlen("\nPPid:")) == parent)
+                        found = (pid_t) atoi(e->d_name);
+        }
+        (void) closedir(d);
+        return found;
+}
+
+/* The child that is forked while the claim is under way is only a convenience. */
+START_TEST(child_that_waits_may_die) {
+        uint64_t deadline = clock_boottime_usec() + PATIENCE_SEC * USEC_PER_SEC;
+        pid_t pid = 0;
+        Peer p = start();
+
+        handler("ok", "echo ran > @/fifo");
+        prepare(&p, "{\"operation\":\"ok\"}");
+        expect(&p, WIRE_PLAN);
+        while (pid == 0 && clock_boottime_usec() < deadline)
+                pid = child_of(p.pid);
+        ck_assert_int_gt(pid, 0);
+        ck_assert_int_eq(kill(pid, SIGKILL), 0);
+        while (!strstr(read_file(text_of("/proc/%d/status", (int) pid)), "State:\tZ") &&
+               clock_boottime_usec() < deadline)
+                ;
+        say(&p, WIRE_GO);
+        ck_assert_str_eq(heard(), "ran");
+        expect_result(&p, PROTO_STATUS_SUCCEEDED);
+        acknowledge(&p);
+        expect_nothing_left();
+}
+END_TEST
+
 START_TEST(bad_documents_are_rejected) {
         WireMessage large = { .type = WIRE_PREPARE, .key = key, .document_len = LIMIT_DOCUMENT + 5 };
         const WireMessage *m;
@@ -1570,6 +1612,7 @@ static TCase *refusal_cases(void) {
         tcase_add_test(c, later_steps_are_judged_when_they_start);
         tcase_add_test(c, exec_failures_say_why);
         tcase_add_test(c, prepared_run_whose_handler_went_away);
+        tcase_add_test(c, child_that_waits_may_die);
         tcase_add_test(c, bad_documents_are_rejected);
         tcase_add_test(c, hostile_first_packets);
         tcase_add_test(c, strange_packet_in_mid_run_costs_the_connection_only);
