@@ -145,14 +145,17 @@ static void on_client_event(const ClientEvent *c, void *userdata) {
         case CLIENT_MESSAGE: {
                 EngineEvent event = { .type = ENGINE_EVENT_MESSAGE, .message = c->message };
 
+                if (c->message->passed_over[0]) /* asking again would bring the same */
+                        log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_MESSAGE_DROPPED, NULL,
+                                 "message on %s: an entry cannot be used, ignoring it: %s", c->topic, c->message->passed_over);
                 agent_feed(a, &event);
                 return;
         }
         case CLIENT_DROPPED: {
                 EngineEvent event = { .type = ENGINE_EVENT_DROPPED };
 
-                log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_MESSAGE_DROPPED, NULL, "message dropped, asking the service: %s: %s",
-                         c->topic ? c->topic : "(topic unknown)", c->text);
+                log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_MESSAGE_DROPPED, NULL, "dropped, asking the service anew: %s",
+                         c->text);
                 agent_feed(a, &event);
                 return;
         }
