@@ -154,8 +154,10 @@ static void on_client_event(const ClientEvent *c, void *userdata) {
         case CLIENT_DROPPED: {
                 EngineEvent event = { .type = ENGINE_EVENT_DROPPED };
 
-                log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_MESSAGE_DROPPED, NULL, "dropped, asking the service anew: %s",
-                         c->text);
+                bool named = !c->topic || strstr(c->text, c->topic);
+
+                log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_MESSAGE_DROPPED, NULL, "dropped, asking the service anew: %s%s%s",
+                         named ? "" : c->topic, named ? "" : ": ", c->text);
                 agent_feed(a, &event);
                 return;
         }
