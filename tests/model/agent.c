@@ -115,6 +115,7 @@ static bool spawn_fails(World *w, Device *d, const WireMessage *m) {
 
 static void send_to_runner(World *w, Device *d, uint32_t run, const WireMessage *m) {
         int i = conn_find(w, d, run);
+        uint64_t at;
         Conn *c;
 
         if (i >= 0 && w->conn[i].runner < 0) { /* that runner has ended; what it said last is still to be read */
@@ -142,9 +143,10 @@ static void send_to_runner(World *w, Device *d, uint32_t run, const WireMessage 
                 world_violate(w, P7_HARMLESS, "the agent makes a %s that cannot be encoded", wire_type_name(m->type));
                 return;
         }
-        c->to_runner_at = MAX_OF(c->to_runner_at, w->now + rng_between(&w->rng, 20, 300)) + 1;
+        at = w->now + rng_between(&w->rng, 20, 300);
+        c->to_runner_at = MAX_OF(c->to_runner_at, at) + 1;
         world_push(w, (Event) { .at = c->to_runner_at, .type = EVENT_RUNNER_PACKET, .dev = d->index, .boots = d->boots,
-                                .id = c->id, .data = memcpy(malloc(w->scratch.len + 1), w->scratch.data, w->scratch.len + 1),
+                                .id = c->id, .data = world_copy(w->scratch.data, w->scratch.len),
                                 .len = w->scratch.len });
 }
 
@@ -180,10 +182,13 @@ static void note_publish(World *w, Device *d, const ProtoRequest *r, Track *t) {
         if (!t || r->kind != TOPIC_UPDATE)
                 return;
         td = &t->dev[d->index];
-        if (proto_status_terminal(r->status))
+        if (proto_status_terminal(r->status)) {
                 td->final_sent = true;
-        else if (!td->go)
+                td->finals_sent++;
+        } else if (!td->go) {
                 td->claim_sent = true;
+                td->claims_sent++;
+        }
         track_update(w, t, d->index);
 }
 
@@ -218,6 +223,8 @@ static void tell_runner(World *w, Device *d, const EngineAction *a) {
         }
         if (t)
                 t->dev[d->index].run = a->run;
+        if (t && a->wire.type == WIRE_ACK)
+                t->dev[d->index].ack_sent = true;
         if (t && (a->wire.type == WIRE_PREPARE || a->wire.type == WIRE_ATTACH))
                 t->dev[d->index].asked = true;
         if (w->bug == BUG_CANCEL_IGNORED && a->wire.type == WIRE_CANCEL && conn_find(w, d, a->run) >= 0)
@@ -488,7 +495,7 @@ void device_power_cut(World *w, Device *d, uint64_t down) {
                 TrackDevice *td = &t->dev[d->index];
                 CLEANUP_RECORD_STATE RecordState state = {};
 
-                t->disturbed = true;
+                t->disturbed = t->outcome_open = true;
                 td->go = td->killing = td->asked = false;
                 (void) disk_load(w, d, t, &state);
                 td->planned = state.phase != RECORD_NONE;

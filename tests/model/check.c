@@ -3,7 +3,8 @@
  *
  * P1  A SUCCEEDED that a device sends needs, for each step, a process of this execution on this device that exited 0 by
  *     itself (a step whose failure is ignored: one that was started, or could not be). `exitCode` and `signal` in the
- *     details were really seen.
+ *     details were really seen. What crashes of the agent, the network and the service do leaves the verdict alone: it
+ *     is what the script comes to, unless something happened to the run itself.
  * P2  (execution, step, attempt) is started at most once on a device, a step only once where on_interrupt says fail, and
  *     an execution on one device only (unless jobs.on_orphan = "run" may take over an execution without a timer).
  * P3  After the quiet phase: every execution is over in the cloud, no record is left, and a verdict that was durable is
@@ -161,6 +162,34 @@ void check_publish(World *w, Device *d, const ProtoRequest *r) {
         }
 }
 
+/* What a job's script comes to where nothing interferes. NONE: too close to call. */
+static ProtoStatus expected(const JobScript *j) {
+        if (j->bad)
+                return PROTO_STATUS_REJECTED;
+        for (unsigned i = 0; i < j->n_steps; i++) {
+                const StepScript *s = &j->step[i];
+                uint64_t timeout = s->plan.timeout_usec;
+                bool starts = s->end != END_NO_EXEC && s->end != END_NO_FORK;
+
+                if (starts && s->end != END_HANG && timeout > 0 && s->duration + SEC > timeout)
+                        return PROTO_STATUS_NONE;
+                if (s->end == END_EXIT && s->code == 65)
+                        return PROTO_STATUS_REJECTED;
+                if ((s->end != END_EXIT || s->code != 0) && !s->plan.ignore_failure)
+                        return PROTO_STATUS_FAILED;
+        }
+        return PROTO_STATUS_SUCCEEDED;
+}
+
+static void check_expected(World *w, const Track *t) {
+        ProtoStatus e = expected(&w->sc.job[t->job]);
+
+        if (t->outcome_open || w->dev[1].exists || e == PROTO_STATUS_NONE || e == t->status)
+                return;
+        world_violate(w, P1_TRUTH, "%s is reported %s; its handlers come to %s, and nothing happened to them",
+                      track_text(w, t), proto_status_name(t->status), proto_status_name(e));
+}
+
 /* The cloud has a final status. */
 void check_final(World *w, Track *t) {
         TrackDevice *td;
@@ -168,6 +197,7 @@ void check_final(World *w, Track *t) {
         if (t->gone || t->ended_by < 0)
                 return;
         td = &t->dev[t->ended_by];
+        check_expected(w, t);
         if (t->status == PROTO_STATUS_SUCCEEDED)
                 check_success(w, t, (unsigned) t->ended_by);
         if (t->status == PROTO_STATUS_REJECTED && td->started[0] > 0 && !td->any_code[65])
@@ -203,11 +233,14 @@ void check_doomed(World *w) {
 
                 for (unsigned n = 0; n < DEVICES && t->terminal_at != 0; n++) {
                         const Device *d = &w->dev[n];
-                        uint64_t known = MAX_OF(t->terminal_at, d->clear_since);
+                        uint64_t known = MAX_OF(t->terminal_at, d->clear_since), bound = grace_of(w, t) + STOP_BOUND;
 
                         if (t->dev[n].live == 0 || known == USEC_NEVER || d->missed)
                                 continue;
-                        if (w->now > known + grace_of(w, t) + STOP_BOUND)
+                        /* A runner that died with its ack unread leaves a record: the next inventory finds it. */
+                        if (t->dev[n].ack_sent)
+                                bound += w->sc.engine.poll_interval_usec;
+                        if (w->now > known + bound)
                                 world_violate(w, P5_CANCEL,
                                               "%s is %s in the cloud since %.6f s, device %u can know it since %.6f s, and "
                                               "%u of its processes are alive",
@@ -243,7 +276,19 @@ bool check_settled(World *w) {
         return true;
 }
 
+/* Two updates for a job, claim and final, where nothing goes wrong (and progress as the handler says it). */
+static void check_manners(World *w, const Track *t) {
+        const TrackDevice *td = &t->dev[0];
+
+        if (w->sc.n_triggers > 0 || w->sc.noise > 0 || w->dev[1].exists || t->ended_by != 0)
+                return;
+        if (td->claims_sent > 1 || td->finals_sent != 1)
+                world_violate(w, P7_HARMLESS, "%s took %u claims and %u final updates, and nothing went wrong",
+                              track_text(w, t), td->claims_sent, td->finals_sent);
+}
+
 static void check_track_end(World *w, const Track *t) {
+        check_manners(w, t);
         if (t->terminal_at == 0 && !is_excused(w, t))
                 world_violate(w, P3_NOTHING_LOST, "%s is still %s in the cloud, long after the faults stopped; on device 0 "
                               "it is %s", track_text(w, t), proto_status_name(t->status),

@@ -129,8 +129,8 @@ static bool request_fault(World *w, Event *e, const Topic *topic) {
         }
         if (kind == 2 || fault_armed(w, FAULT_DUPLICATE_REQUEST)) {
                 count_message(w, FAULT_DUPLICATE_REQUEST, topic, e->dev);
-                again.topic = strdup(e->topic);
-                again.data = strndup(e->data, e->len);
+                again.topic = world_copy(e->topic, strlen(e->topic));
+                again.data = world_copy(e->data, e->len);
                 world_push(w, again);
         }
         return false;
@@ -180,6 +180,7 @@ void cloud_outside_change(World *w, Track *t) {
         r = proto_request_encode(&request, w->sc.engine.thing, topic, &w->scratch, NULL);
         assert(r >= 0);
         t->touched |= t->status == PROTO_STATUS_QUEUED;
+        t->outcome_open |= t->touched;
         t->disturbed = true;
         for (unsigned i = 0; i < DEVICES; i++)
                 device_disturbed(w, &w->dev[i]);

@@ -26,7 +26,7 @@ static int strike(World *w, Runner *r, Track *t, unsigned stage) {
                 persist_power_cut(w, d, faults[stage]);
         else if (stage == 1 && fault_armed(w, FAULT_KILL_RUNNER_IN_PERSIST)) {
                 fault_count(w, FAULT_KILL_RUNNER_IN_PERSIST, t, d->index);
-                t->disturbed = true;
+                t->disturbed = t->outcome_open = true;
                 device_disturbed(w, d);
                 runner_kill(w, r);
         }
@@ -37,7 +37,7 @@ static int strike(World *w, Runner *r, Track *t, unsigned stage) {
 static int fail(World *w, Runner *r, Track *t, size_t was, int error) {
         RecordFile *f = &t->dev[r->dev].record;
 
-        t->disturbed = true;
+        t->disturbed = t->outcome_open = true;
         device_disturbed(w, &w->dev[r->dev]);
         r->record_failed = true;
         f->data.len = was;
@@ -147,7 +147,7 @@ static void cut_record(World *w, RecordFile *f) {
         } else if (!f->entry_synced && rng_chance(&w->rng, 500))
                 f->exists = false; /* the directory never heard of it */
         else if (tail > 0) {
-                size_t kept = rng_below(&w->rng, tail + 1);
+                size_t kept = (size_t) rng_below(&w->rng, tail + 1);
 
                 f->data.len = f->synced + kept;
                 if (kept > 0 && rng_chance(&w->rng, 300))

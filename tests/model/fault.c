@@ -43,7 +43,7 @@ static void fire_runner(World *w, Fault f, Track *t, unsigned dev) {
         if (!r)
                 return;
         fault_count(w, f, t, dev);
-        t->disturbed = true;
+        t->disturbed = t->outcome_open = true;
         device_disturbed(w, &w->dev[dev]);
         if (f == FAULT_KILL_RUNNER)
                 runner_kill(w, r);
@@ -59,7 +59,7 @@ static void fire_operator(World *w, Fault f, Track *t, unsigned dev) {
         if (!t || t->gone || t != track_latest(w, t->job))
                 return;
         fault_count(w, f, t, dev);
-        t->disturbed = true;
+        t->disturbed = t->outcome_open = true;
         if (f == FAULT_CANCEL || f == FAULT_FORCE_CANCEL)
                 r = model_cancel(w->model, cloud_now(w), thing, t->key.job_id, force, &w->out, NULL);
         else
@@ -96,9 +96,11 @@ static void fire_device(World *w, Fault f, unsigned dev) {
                                 agent_disconnect(w, &w->dev[i], 0);
         } else if (f == FAULT_POWER_CUT)
                 device_power_cut(w, d, rng_between(rng, 1 * SEC, 30 * SEC));
-        else if (f == FAULT_SUSPEND)
+        else if (f == FAULT_SUSPEND) {
+                for (unsigned i = 0; i < w->n_tracks; i++)
+                        w->track[i].outcome_open = true; /* a handler's time goes by, and it stands still */
                 d->suspended_until = w->now + rng_between(rng, 1 * SEC, 10 * MINUTE);
-        else if (f == FAULT_WALL_CLOCK)
+        } else if (f == FAULT_WALL_CLOCK)
                 d->wall_offset = (int64_t) rng_below(rng, 630000000) - 315000000;
         else if (f == FAULT_DISK_FULL) {
                 d->disk_full = true;
@@ -117,7 +119,7 @@ static void fire_second_device(World *w) {
         d->exists = true;
         world_push(w, (Event) { .at = w->now, .type = EVENT_BOOT, .dev = 1 });
         for (unsigned i = 0; i < w->n_tracks; i++)
-                w->track[i].disturbed = true;
+                w->track[i].disturbed = w->track[i].outcome_open = true;
 }
 
 static void fire_message(World *w, Fault f, Track *t, unsigned dev) {

@@ -10,27 +10,23 @@ static uint64_t latency(World *w) {
         return rng_between(&w->rng, 1 * MSEC, 20 * MSEC);
 }
 
-static char *copy(const char *data, size_t len) {
-        char *p = malloc(len + 1);
-
-        assert(p);
-        memcpy(p, data, len);
-        p[len] = '\0';
-        return p;
-}
-
 void net_publish(World *w, Device *d, const char *topic, const char *data, size_t len) {
-        d->to_cloud_at = MAX_OF(d->to_cloud_at + 1, w->now + latency(w));
+        uint64_t at = w->now + latency(w);
+
+        d->to_cloud_at = MAX_OF(d->to_cloud_at + 1, at);
         world_push(w, (Event) { .at = d->to_cloud_at, .type = EVENT_TO_CLOUD, .dev = d->index, .id = d->session,
-                                .topic = copy(topic, strlen(topic)), .data = copy(data, len), .len = len });
+                                .topic = world_copy(topic, strlen(topic)), .data = world_copy(data, len), .len = len });
 }
 
 void net_to_device(World *w, Device *d, const char *topic, const char *data, size_t len) {
+        uint64_t at;
+
         if (!d->online)
                 return;
-        d->to_device_at = MAX_OF(d->to_device_at + 1, w->now + latency(w));
+        at = w->now + latency(w);
+        d->to_device_at = MAX_OF(d->to_device_at + 1, at);
         world_push(w, (Event) { .at = d->to_device_at, .type = EVENT_TO_DEVICE, .dev = d->index, .id = d->session,
-                                .topic = copy(topic, strlen(topic)), .data = copy(data, len), .len = len });
+                                .topic = world_copy(topic, strlen(topic)), .data = world_copy(data, len), .len = len });
 }
 
 static void count_message(World *w, Fault f, const Topic *topic, Device *d) {
@@ -73,12 +69,12 @@ static bool message_fault(World *w, Device *d, Event *e, const Topic *topic) {
         }
         if (kind == 2 || fault_armed(w, FAULT_DUPLICATE_MESSAGE)) {
                 count_message(w, FAULT_DUPLICATE_MESSAGE, topic, d);
-                again.topic = copy(e->topic, strlen(e->topic));
-                again.data = copy(e->data, e->len);
+                again.topic = world_copy(e->topic, strlen(e->topic));
+                again.data = world_copy(e->data, e->len);
                 world_push(w, again);
         } else if (e->len > 0 && (kind == 3 || fault_armed(w, FAULT_MALFORMED))) {
                 count_message(w, FAULT_MALFORMED, topic, d);
-                e->len = rng_between(&w->rng, 0, e->len - 1); /* cut short: never valid JSON */
+                e->len = (size_t) rng_below(&w->rng, e->len); /* cut short: never valid JSON */
                 e->data[e->len] = '\0';
         }
         return false;
@@ -95,7 +91,7 @@ static void remember(World *w, const Event *e) {
                 free(w->remembered[i].data);
         } else
                 w->n_remembered++;
-        w->remembered[i] = (Remembered) { copy(e->topic, strlen(e->topic)), copy(e->data, e->len), e->len };
+        w->remembered[i] = (Remembered) { world_copy(e->topic, strlen(e->topic)), world_copy(e->data, e->len), e->len };
 }
 
 static bool foreign(const Device *d, const ProtoMessage *m) {
@@ -144,7 +140,7 @@ void net_stale(World *w, Device *d) {
         fault_count_all(w, FAULT_STALE, d->index);
         device_disturbed(w, d);
         world_push(w, (Event) { .at = w->now + latency(w), .type = EVENT_TO_DEVICE, .dev = d->index, .id = d->session,
-                                .value = 1, .topic = copy(m->topic, strlen(m->topic)), .data = copy(m->data, m->len),
+                                .value = 1, .topic = world_copy(m->topic, strlen(m->topic)), .data = world_copy(m->data, m->len),
                                 .len = m->len });
 }
 
@@ -174,6 +170,6 @@ void net_foreign(World *w, Device *d, const Track *t) {
         if (topic_format(&topic, text) < 0 || proto_message_encode(&m, &w->scratch) < 0)
                 return;
         world_push(w, (Event) { .at = w->now + latency(w), .type = EVENT_TO_DEVICE, .dev = d->index, .id = d->session,
-                                .value = 1, .topic = copy(text, strlen(text)),
-                                .data = copy(w->scratch.data, w->scratch.len), .len = w->scratch.len });
+                                .value = 1, .topic = world_copy(text, strlen(text)),
+                                .data = world_copy(w->scratch.data, w->scratch.len), .len = w->scratch.len });
 }

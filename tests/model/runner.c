@@ -84,6 +84,7 @@ static Conn *conn_of(World *w, const Runner *r) {
 
 static void tell(World *w, Runner *r, const WireMessage *m) {
         Conn *c = conn_of(w, r);
+        uint64_t at;
 
         if (!c)
                 return;
@@ -92,10 +93,11 @@ static void tell(World *w, Runner *r, const WireMessage *m) {
                 world_violate(w, P7_HARMLESS, "a runner makes a %s that cannot be encoded", wire_type_name(m->type));
                 return;
         }
-        c->to_agent_at = MAX_OF(c->to_agent_at, w->now + rng_between(&w->rng, 20, 300)) + 1;
+        at = w->now + rng_between(&w->rng, 20, 300);
+        c->to_agent_at = MAX_OF(c->to_agent_at, at) + 1;
         world_push(w, (Event) { .at = c->to_agent_at, .type = EVENT_AGENT_PACKET, .dev = r->dev,
                                 .boots = w->dev[r->dev].boots, .id = c->id,
-                                .data = memcpy(malloc(w->scratch.len + 1), w->scratch.data, w->scratch.len + 1),
+                                .data = world_copy(w->scratch.data, w->scratch.len),
                                 .len = w->scratch.len });
 }
 

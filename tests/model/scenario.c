@@ -13,7 +13,8 @@ static uint64_t spread(Rng *r, uint64_t from, uint64_t to) {
         while ((from << (doublings + 1)) <= to)
                 doublings++;
         base = from << rng_below(r, doublings + 1);
-        return MIN_OF(to, base + rng_below(r, base));
+        base += rng_below(r, base);
+        return MIN_OF(to, base);
 }
 
 static void make_end(Rng *r, StepScript *s) {
@@ -132,7 +133,7 @@ static void make_pair(World *w, Trigger *t) {
                 { FAULT_KILL_AGENT, STATE_RUNNING, FAULT_KILL_RUNNER, STATE_RUNNING },
                 { FAULT_OUTSIDE_CHANGE, STATE_QUEUED, FAULT_SECOND_DEVICE, STATE_QUEUED },
         };
-        size_t i = rng_below(&w->rng, ELEMENTSOF(pairs));
+        size_t i = (size_t) rng_below(&w->rng, ELEMENTSOF(pairs));
 
         t[0] = (Trigger) { .fault = pairs[i].first, .state = pairs[i].first_state };
         t[1] = (Trigger) { .fault = pairs[i].second, .state = pairs[i].second_state,

@@ -123,7 +123,7 @@ static Track *track_new(World *w, const JobKey *key) {
         t->key = *key;
         t->job = job;
         t->status = PROTO_STATUS_QUEUED;
-        t->gone = t->touched = t->disturbed = false;
+        t->gone = t->touched = t->disturbed = t->outcome_open = false;
         t->version = 1;
         t->terminal_at = 0;
         t->ended_by = t->runs_on = -1;
@@ -148,12 +148,15 @@ static Track *track_new(World *w, const JobKey *key) {
 static void note_claim(World *w, Track *t, const ProtoDetails *details) {
         const char *claim = proto_details_get(details, "claim");
 
-        (void) w;
         if (!claim || strlen(claim) >= WIRE_CLAIM_MAX)
                 return;
         for (unsigned i = 0; i < t->n_claims; i++)
                 if (strcmp(t->claim[i], claim) == 0)
                         return;
+        /* A claim that was meant for the execution before it. */
+        for (unsigned i = 0; i < w->n_tracks; i++)
+                for (unsigned c = 0; c < w->track[i].n_claims; c++)
+                        t->outcome_open |= &w->track[i] != t && strcmp(w->track[i].claim[c], claim) == 0;
         if (t->n_claims < CLAIMS_MAX)
                 (void) snprintf(t->claim[t->n_claims++], WIRE_CLAIM_MAX, "%s", claim);
 }

@@ -8,8 +8,7 @@
 enum {
         STEPS_LIMIT = 120000, /* events of one run: more is a livelock */
 };
-#define QUIET_LIMIT (UINT64_C(5) * 24 * 3600 * SEC)
-#define LAST_NUDGE (UINT64_C(2) * 24 * 3600 * SEC)
+#define QUIET_LIMIT (UINT64_C(24) * 3600 * SEC)
 #define SETTLED_FOR (90 * SEC) /* nothing may start again in this time */
 
 /* ---- the queue: a binary heap by time, then by age ---- */
@@ -59,6 +58,16 @@ static Event world_pop(World *w) {
         }
         w->heap[i] = last;
         return top;
+}
+
+char *world_copy(const char *data, size_t len) {
+        char *p = malloc(len + 1);
+
+        assert(p);
+        if (len > 0)
+                memcpy(p, data, len);
+        p[len] = '\0';
+        return p;
 }
 
 uint64_t world_start_time(World *w) {
@@ -158,11 +167,9 @@ static void faults_end(World *w) {
         }
         w->quiet_since = w->now;
         TRACE(w, 1, "=== the faults stop");
-        /* What a lost notification hid is found by a query, and a record whose burial failed by the inventory at the next
-         * connect: some runs get one soon, all get one in the end. */
+        /* What a lost notification hid, and a record whose burial failed, is found at the next poll or connect. */
         if (rng_chance(&w->rng, 500))
                 world_push(w, (Event) { .at = w->now + 5 * SEC, .type = EVENT_NUDGE });
-        world_push(w, (Event) { .at = w->now + LAST_NUDGE, .type = EVENT_NUDGE });
 }
 
 static void create_again(World *w, const Event *e) {

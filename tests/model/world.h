@@ -209,6 +209,8 @@ typedef struct TrackDevice {
         SimState state_when_over; /* in the cloud */
         unsigned live; /* processes of the run */
         uint32_t run; /* of the agent's newest connection for it */
+        unsigned claims_sent, finals_sent;
+        bool ack_sent;
         uint8_t starts[STEPS_MAX][ATTEMPTS_MAX];
         uint16_t started[STEPS_MAX];
         bool zero[STEPS_MAX];  /* its process exited 0 by itself */
@@ -237,6 +239,7 @@ typedef struct Track {
         int runs_on;     /* the device that started a step, -1 = none */
         bool touched;    /* somebody outside the two devices changed it */
         bool disturbed;  /* a fault touched it: its place in the order is not promised */
+        bool outcome_open; /* what happened to it may change what is reported of it */
         TrackDevice dev[DEVICES];
 } Track;
 
@@ -437,6 +440,7 @@ void world_run(World *w, uint64_t seed);
 void world_free(World *w);
 void world_tell(World *w); /* print the kept lines */
 uint64_t world_push(World *w, Event e); /* its sequence number */
+char *world_copy(const char *data, size_t len); /* with a NUL behind it */
 uint64_t world_start_time(World *w);    /* how long it takes until a process is there */
 void world_violate(World *w, Promise p, const char *format, ...) PRINTF_LIKE(3, 4);
 void world_trace(World *w, int level, const char *format, ...) PRINTF_LIKE(3, 4);
