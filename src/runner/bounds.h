@@ -26,6 +26,8 @@ enum {
         RUNNER_KILL_AGAIN_MSEC = 10, /* between two rounds of SIGKILL */
         RUNNER_LEFTOVER_SEC = 10,    /* until what a dead runner left behind must be gone */
         RUNNER_SEND_SEC = 10,        /* an agent that does not take an answer */
+        RUNNER_AHEAD_USEC =
+                200, /* the agent gets on with the claim first: on a small device there is one processor */
         RUNNER_NO_MEMORY_MSEC = 100, /* until an event is tried again that there was no memory for */
         RUNNER_BUSY_TEXT_MSEC = 10,  /* between two tries to execute a file that is open for writing */
         RUNNER_BUSY_TEXT_TRIES = 50,

@@ -232,6 +232,7 @@ static uint64_t next_deadline(const Performer *p) {
         if (p->n > 0)
                 return t;
         t = MIN_OF(plan_timer(p), output_deadline(p->run->output));
+        t = MIN_OF(t, p->ahead_deadline);
         if (p->want_slot)
                 t = MIN_OF(t, p->slot_deadline);
         if (p->killing)
@@ -254,6 +255,8 @@ static void look_at_clock(Performer *p) {
                 handover_close(p);
         if (p->want_slot && now >= p->slot_deadline)
                 perform_take_slot(p);
+        if (now >= p->ahead_deadline)
+                perform_fork_ahead(p);
         perform_run(p);
         if (p->n == 0 && !p->done && now >= plan_timer(p))
                 perform_event(p, PLAN_EVENT_TIMER);
@@ -384,7 +387,7 @@ int run_perform(Run *run, const WireMessage *first) {
         if (r == 0) {
                 perform_open(&p, first->type);
                 perform_run(&p);
-                perform_fork_ahead(&p);
+                p.ahead_deadline = clock_boottime_usec() + RUNNER_AHEAD_USEC;
                 r = loop(&p);
         }
         end_tree(&p);

@@ -100,6 +100,7 @@ static bool is_first_start(const PlanAction *a) {
 void perform_fork_ahead(Performer *p) {
         const PlanAction first = { .type = PLAN_ACTION_FORK, .attempt = 1, .phase = WIRE_PHASE_RUN };
 
+        p->ahead_deadline = USEC_NEVER;
         if (p->done || !p->run->doc_good || p->run->state.phase > RECORD_IS_PREPARED)
                 return;
         /* What goes wrong now is tried again, and told, when the plan asks for it. */
@@ -143,6 +144,7 @@ static void do_fork(Performer *p, const PlanAction *action) {
         PlanEvent *event;
         int r = start_child(p, action, &e);
 
+        p->ahead_deadline = USEC_NEVER;
         if (r < 0) {
                 perform_event_text(p, PLAN_EVENT_START_FAILED, e.text, strlen(e.text));
                 return;

@@ -27,7 +27,8 @@ typedef struct Performer {
         uint64_t handover_deadline;
         char *packet; /* WIRE_PACKET_MAX + 1 bytes */
 
-        bool ahead; /* run->child was forked for the first step before the plan asked for it */
+        uint64_t ahead_deadline; /* then fork ahead; USEC_NEVER = not */
+        bool ahead;              /* run->child was forked for the first step before the plan asked for it */
         bool want_slot;
         bool slot_trouble;      /* said in the log already */
         uint64_t slot_deadline; /* the next try */
