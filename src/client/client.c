@@ -23,7 +23,7 @@ static const struct {
         TopicReply reply;
         const char *job_id;
 } subscriptions[] = {
-        { TOPIC_NOTIFY, TOPIC_REQUEST, "" },      { TOPIC_NOTIFY_NEXT, TOPIC_REQUEST, "" },
+        { TOPIC_NOTIFY, TOPIC_REQUEST, "" },       { TOPIC_NOTIFY_NEXT, TOPIC_REQUEST, "" },
         { TOPIC_GET_PENDING, TOPIC_ACCEPTED, "" }, { TOPIC_GET_PENDING, TOPIC_REJECTED, "" },
         { TOPIC_START_NEXT, TOPIC_ACCEPTED, "" },  { TOPIC_START_NEXT, TOPIC_REJECTED, "" },
         { TOPIC_DESCRIBE, TOPIC_ACCEPTED, "+" },   { TOPIC_DESCRIBE, TOPIC_REJECTED, "+" },
@@ -37,7 +37,8 @@ typedef struct Filters {
 
 static int filters_fill(const char *thing, Filters *ret, Error *e) {
         if (!proto_thing_name_valid(thing))
-                return error_set(e, EINVAL, "thing_name %s: expected 1 to %d characters of a-z A-Z 0-9 : _ -", thing, LIMIT_THING_NAME);
+                return error_set(e, EINVAL, "thing_name %s: expected 1 to %d characters of a-z A-Z 0-9 : _ -",
+                                 thing, LIMIT_THING_NAME);
         for (size_t i = 0; i < ELEMENTSOF(subscriptions); i++) {
                 Topic t = { .kind = subscriptions[i].kind, .reply = subscriptions[i].reply };
                 int r;
@@ -125,14 +126,18 @@ static void on_message(Client *c, const TransportEvent *event) {
         }
         /* The service never sets the flag: somebody else left this behind, and it may be old. */
         if (event->retained) {
-                hand_out_dropped(c, event->topic, &parts, "retained by the broker, which the Jobs service never asks for");
+                hand_out_dropped(c, event->topic, &parts,
+                                 "retained by the broker, which the Jobs service never asks for");
                 return;
         }
         if (proto_message_decode(&parts, event->payload, event->payload_len, &message, &e) < 0) {
                 hand_out_dropped(c, event->topic, &parts, e.text);
                 return;
         }
-        hand_out(c, &(ClientEvent){ .type = CLIENT_MESSAGE, .topic = event->topic, .parts = &parts, .message = &message });
+        hand_out(c, &(ClientEvent){ .type = CLIENT_MESSAGE,
+                                    .topic = event->topic,
+                                    .parts = &parts,
+                                    .message = &message });
 }
 
 static void on_dropped(Client *c, const TransportEvent *event) {

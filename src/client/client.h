@@ -12,11 +12,11 @@
 #include "transport/transport.h"
 
 typedef enum ClientEventType {
-        CLIENT_ONLINE,      /* every subscription granted: requests may be sent; what was asked before is forgotten */
-        CLIENT_OFFLINE,     /* text, retry_usec; topic: the SUBSCRIBE or PUBLISH without an answer when it broke, or NULL */
-        CLIENT_REFUSED,     /* topic: a filter that was refused; text. The connection stays up, asked again slowly */
-        CLIENT_MESSAGE,     /* message, topic: a reply or notification for this thing */
-        CLIENT_DROPPED,     /* text (says what is wrong), topic and parts if known: something that could not be used. Ask anew */
+        CLIENT_ONLINE, /* every subscription granted: requests may be sent; what was asked before is forgotten */
+        CLIENT_OFFLINE, /* text, retry_usec; topic: the SUBSCRIBE or PUBLISH without an answer when it broke, or NULL */
+        CLIENT_REFUSED, /* topic: a filter that was refused; text. The connection stays up, asked again slowly */
+        CLIENT_MESSAGE, /* message, topic: a reply or notification for this thing */
+        CLIENT_DROPPED, /* text (says what is wrong), topic and parts if known: something that could not be used. Ask anew */
         CLIENT_CERTIFICATE, /* text: the client certificate is near its end, past it, or not valid yet */
 } ClientEventType;
 
@@ -24,7 +24,8 @@ typedef enum ClientEventType {
 typedef struct ClientEvent {
         ClientEventType type;
         const char *topic;
-        const Topic *parts;          /* MESSAGE; DROPPED where the topic is one of this thing's: kind and job_id are known */
+        const Topic *
+                parts; /* MESSAGE; DROPPED where the topic is one of this thing's: kind and job_id are known */
         const ProtoMessage *message; /* MESSAGE; its borrowed parts (document) live as long as the event */
         const char *text;
         uint64_t retry_usec; /* OFFLINE */

@@ -317,14 +317,16 @@ bool exchange_full(Exchange *x) {
         bool full;
 
         lock(x);
-        full = x->event_bytes > TRANSPORT_QUEUE_BYTES_MAX || (x->full_seen && x->event_bytes > TRANSPORT_QUEUE_BYTES_MAX / 2);
+        full = x->event_bytes > TRANSPORT_QUEUE_BYTES_MAX ||
+               (x->full_seen && x->event_bytes > TRANSPORT_QUEUE_BYTES_MAX / 2);
         x->full_seen = full;
         unlock(x);
         return full;
 }
 
 int exchange_set_online(Exchange *x, bool session_present) {
-        Event *e = event_new(&(TransportEvent){ .type = TRANSPORT_ONLINE, .session_present = session_present });
+        Event *e =
+                event_new(&(TransportEvent){ .type = TRANSPORT_ONLINE, .session_present = session_present });
         bool first;
 
         if (!e)

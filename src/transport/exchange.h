@@ -41,10 +41,12 @@ DEFINE_CLEANUP(Exchange *, exchange_unref)
 /* ---- the owner's side ---- */
 
 int exchange_event_fd(const Exchange *x);
-Event *exchange_take_events(Exchange *x); /* the whole list; each one goes back through exchange_event_done() */
+Event *
+exchange_take_events(Exchange *x); /* the whole list; each one goes back through exchange_event_done() */
 void exchange_event_done(Exchange *x, Event *e);
 /* As transport_publish(); `connection` is the one whose ONLINE event the owner has seen. */
-int exchange_publish(Exchange *x, uint64_t connection, const char *topic, const void *payload, size_t len) MUST_USE;
+int exchange_publish(Exchange *x, uint64_t connection, const char *topic, const void *payload,
+                     size_t len) MUST_USE;
 void exchange_order_settings(Exchange *x, Settings *settings, bool reconnect); /* takes settings */
 /* Tell the thread to stop by then, and wait until it has ended: true, or false after the time. */
 bool exchange_order_stop(Exchange *x, uint64_t wait_usec);

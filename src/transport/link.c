@@ -85,8 +85,9 @@ int link_resolve(const char *host, uint16_t port, LinkAddresses *ret, Error *e) 
 }
 
 static void format_address(const struct sockaddr_storage *at, char ret[static INET6_ADDRSTRLEN]) {
-        const void *p = at->ss_family == AF_INET6 ? (const void *) &((const struct sockaddr_in6 *) at)->sin6_addr
-                                                  : (const void *) &((const struct sockaddr_in *) at)->sin_addr;
+        const void *p = at->ss_family == AF_INET6
+                                ? (const void *) &((const struct sockaddr_in6 *) at)->sin6_addr
+                                : (const void *) &((const struct sockaddr_in *) at)->sin_addr;
 
         if (!inet_ntop(at->ss_family, p, ret, INET6_ADDRSTRLEN))
                 ret[0] = '\0';
@@ -136,7 +137,8 @@ static void begin_more(Link *l, uint64_t now) {
                 begin(l, now);
 }
 
-int link_new(const Settings *s, void *tls, const LinkAddresses *addresses, uint64_t now, Link **ret, Error *e) {
+int link_new(const Settings *s, void *tls, const LinkAddresses *addresses, uint64_t now, Link **ret,
+             Error *e) {
         Link *l = calloc(1, sizeof *l);
 
         if (!l)
@@ -270,7 +272,8 @@ size_t link_poll(const Link *l, struct pollfd ret[static LINK_POLL_MAX]) {
                 break;
         case LINK_HANDSHAKE:
                 ret[n++] = (struct pollfd){ .fd = l->socket,
-                                            .events = l->handshake_wants == SSL_ERROR_WANT_WRITE ? POLLOUT : POLLIN };
+                                            .events = l->handshake_wants == SSL_ERROR_WANT_WRITE ? POLLOUT
+                                                                                                 : POLLIN };
                 break;
         case LINK_UP:
                 break;

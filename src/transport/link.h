@@ -28,7 +28,8 @@ int link_resolve(const char *host, uint16_t port, LinkAddresses *ret, Error *e) 
 typedef struct Link Link;
 
 /* Begin to connect. `tls` is an SSL_CTX (a reference is kept) or NULL for plain TCP. settings are borrowed for life. */
-int link_new(const Settings *s, void *tls, const LinkAddresses *addresses, uint64_t now, Link **ret, Error *e) MUST_USE;
+int link_new(const Settings *s, void *tls, const LinkAddresses *addresses, uint64_t now, Link **ret,
+             Error *e) MUST_USE;
 Link *link_free(Link *l);
 DEFINE_CLEANUP(Link *, link_free)
 

@@ -18,8 +18,8 @@
 #include "transport/tunnel.h"
 
 enum {
-        CHUNK = 8192,              /* bytes moved at once, each way */
-        CHUNKS_PER_TURN = 32,      /* read so much, then look at everything else again */
+        CHUNK = 8192,         /* bytes moved at once, each way */
+        CHUNKS_PER_TURN = 32, /* read so much, then look at everything else again */
         PUBLICATIONS_PER_WRITE = 16,
         BLOCKED_IN_MAX = 64 << 10, /* read so much more while the broker does not read what we write */
         POLL_WAKE = 0,
@@ -305,19 +305,21 @@ static int continue_session(Network *n, uint64_t now, bool readable, Error *e) {
 
 /* ---- the end of a connection ---- */
 
-static void format_offline(const Network *n, const Error *why, const char **ret_topic, char ret[static OFFLINE_TEXT_MAX]) {
+static void format_offline(const Network *n, const Error *why, const char **ret_topic,
+                           char ret[static OFFLINE_TEXT_MAX]) {
         const char *address = n->link ? link_address(n->link) : "";
         const char *what = NULL, *topic = NULL;
         bool hung_up = why->code == ECONNRESET || why->code == EPIPE;
         int at;
 
-        at = snprintf(ret, OFFLINE_TEXT_MAX, "%s:%u%s%s%s: %s", n->settings->host, n->settings->port, address[0] ? " (" : "", address,
-                      address[0] ? ")" : "", why->text);
+        at = snprintf(ret, OFFLINE_TEXT_MAX, "%s:%u%s%s%s: %s", n->settings->host, n->settings->port,
+                      address[0] ? " (" : "", address, address[0] ? ")" : "", why->text);
         if (!n->session || !session_unanswered(n->session, &what, &topic))
                 return;
         *ret_topic = topic;
         if (hung_up && at > 0 && at < OFFLINE_TEXT_MAX)
-                (void) snprintf(ret + at, (size_t) (OFFLINE_TEXT_MAX - at), ", without an answer to %s %s", what, topic);
+                (void) snprintf(ret + at, (size_t) (OFFLINE_TEXT_MAX - at), ", without an answer to %s %s",
+                                what, topic);
 }
 
 /* Tell, tear everything down, and wait. `delay` USEC_NEVER: as the backoff says. */
@@ -330,12 +332,15 @@ static void go_offline(Network *n, uint64_t now, const Error *why, uint64_t dela
                 if (since != 0 && now - since >= n->settings->stable_usec)
                         n->failures = 0;
                 n->failures++;
-                delay = pace_backoff(n->settings->reconnect_min_usec, n->settings->reconnect_max_usec, n->failures, random_u64());
+                delay = pace_backoff(n->settings->reconnect_min_usec, n->settings->reconnect_max_usec,
+                                     n->failures, random_u64());
         }
         format_offline(n, why, &topic, text);
         exchange_set_offline(n->exchange);
-        (void) exchange_push(n->exchange,
-                             &(TransportEvent){ .type = TRANSPORT_OFFLINE, .text = text, .topic = topic, .retry_usec = delay });
+        (void) exchange_push(n->exchange, &(TransportEvent){ .type = TRANSPORT_OFFLINE,
+                                                             .text = text,
+                                                             .topic = topic,
+                                                             .retry_usec = delay });
         drop_connection(n);
         n->trimmed = false;
         n->retry_at = now + delay;
@@ -386,7 +391,9 @@ static void reconnect_now(Network *n) {
         if (n->phase == PHASE_WAITING)
                 n->retry_at = now;
         else
-                go_offline(n, now, &(Error){ .code = ESHUTDOWN, .text = "connecting again with a new configuration" }, 0);
+                go_offline(n, now,
+                           &(Error){ .code = ESHUTDOWN, .text = "connecting again with a new configuration" },
+                           0);
 }
 
 /* ---- the loop ---- */
@@ -501,7 +508,8 @@ static bool wait_for_work(Network *n, bool *ret_orders) {
                 *ret_orders = false;
                 return false; /* EINTR, ENOMEM: look at everything and come back */
         }
-        if (p[POLL_TIMER].revents != 0 && read(n->timer_fd, &expirations, sizeof expirations) == sizeof expirations)
+        if (p[POLL_TIMER].revents != 0 &&
+            read(n->timer_fd, &expirations, sizeof expirations) == sizeof expirations)
                 n->timer_at = USEC_NEVER;
         *ret_orders = p[POLL_WAKE].revents != 0;
         for (size_t i = POLL_LINK; i < count; i++)

@@ -14,11 +14,12 @@
 #include "transport/reason.h"
 
 enum {
-        TOPIC_SHOWN_MAX = 257,      /* of a packet that is thrown away */
-        REFUSED_RETRY_SEC = 60,     /* a refused filter is asked for again after this, doubling … */
-        REFUSED_RETRY_FACTOR = 8,   /* … up to so many times reconnect_max */
-        PING_GRACE_SEC = 5,         /* a dead connection is noticed within 1.5 × keep-alive + this */
-        KEPT_SESSION_SEC = 3600,    /* MQTT 5: how long the broker keeps a session that is not clean; AWS's figure */
+        TOPIC_SHOWN_MAX = 257,    /* of a packet that is thrown away */
+        REFUSED_RETRY_SEC = 60,   /* a refused filter is asked for again after this, doubling … */
+        REFUSED_RETRY_FACTOR = 8, /* … up to so many times reconnect_max */
+        PING_GRACE_SEC = 5,       /* a dead connection is noticed within 1.5 × keep-alive + this */
+        KEPT_SESSION_SEC =
+                3600, /* MQTT 5: how long the broker keeps a session that is not clean; AWS's figure */
         SUBACK_FAILURE = 0x80,
 };
 
@@ -54,7 +55,7 @@ struct Session {
         Error error; /* set by a callback: the connection must end */
 
         Filter filters[TRANSPORT_FILTERS_MAX];
-        uint64_t suback_by;                    /* USEC_NEVER = none is due */
+        uint64_t suback_by;                     /* USEC_NEVER = none is due */
         uint64_t ask_again_at, ask_again_delay; /* refused filters */
         uint64_t online_since;
 
@@ -175,11 +176,14 @@ static void refuse_filter(Session *s, size_t i, unsigned code) {
 
         s->filters[i].state = FILTER_REFUSED;
         (void) snprintf(text, sizeof text, "the broker refused the subscription (SUBACK 0x%02x%s%s)", code,
-                        s->settings->protocol == 5 ? ", " : "", s->settings->protocol == 5 ? reason_code(code) : "");
-        (void) push(s, &(TransportEvent){ .type = TRANSPORT_REFUSED, .topic = s->settings->filters[i], .text = text });
+                        s->settings->protocol == 5 ? ", " : "",
+                        s->settings->protocol == 5 ? reason_code(code) : "");
+        (void) push(s, &(TransportEvent){
+                               .type = TRANSPORT_REFUSED, .topic = s->settings->filters[i], .text = text });
 }
 
-static void on_subscribe(struct mosquitto *mosq, void *userdata, int mid, int n, const int *codes, const mosquitto_property *props) {
+static void on_subscribe(struct mosquitto *mosq, void *userdata, int mid, int n, const int *codes,
+                         const mosquitto_property *props) {
         Session *s = userdata;
         int asked = 0, at = 0;
 
@@ -189,7 +193,8 @@ static void on_subscribe(struct mosquitto *mosq, void *userdata, int mid, int n,
         if (asked == 0) {
                 fail(s, EPROTO, "the broker sent a SUBACK that nothing was asked for");
         } else if (n != asked) {
-                (void) error_set(&s->error, EPROTO, "the broker's SUBACK has %d codes for %d filters", n, asked);
+                (void) error_set(&s->error, EPROTO, "the broker's SUBACK has %d codes for %d filters", n,
+                                 asked);
         } else {
                 for (size_t i = 0; i < s->settings->n_filters; i++) {
                         if (s->filters[i].state != FILTER_ASKED || s->filters[i].mid != mid)
@@ -215,11 +220,13 @@ static void refuse_connection(Session *s, int code, const mosquitto_property *pr
         if (why)
                 reason_clean(why);
         (void) error_set(&s->error, ECONNREFUSED, "the broker refused the connection: %s (CONNACK %d)%s%s",
-                         reason_connack(s->settings->protocol, (unsigned) code), code, why ? ": " : "", why ? why : "");
+                         reason_connack(s->settings->protocol, (unsigned) code), code, why ? ": " : "",
+                         why ? why : "");
         free(why);
 }
 
-static void on_connect(struct mosquitto *mosq, void *userdata, int code, int flags, const mosquitto_property *props) {
+static void on_connect(struct mosquitto *mosq, void *userdata, int code, int flags,
+                       const mosquitto_property *props) {
         Session *s = userdata;
         uint16_t server_keep_alive = 0;
 
@@ -229,7 +236,8 @@ static void on_connect(struct mosquitto *mosq, void *userdata, int code, int fla
         } else {
                 s->session_present = (flags & 1) != 0;
                 if (props)
-                        (void) mosquitto_property_read_int16(props, MQTT_PROP_SERVER_KEEP_ALIVE, &server_keep_alive, false);
+                        (void) mosquitto_property_read_int16(props, MQTT_PROP_SERVER_KEEP_ALIVE,
+                                                             &server_keep_alive, false);
                 if (server_keep_alive > 0)
                         s->keep_alive_usec = server_keep_alive * USEC_PER_SEC;
                 enter_state(s, SESSION_SUBSCRIBING);
@@ -237,7 +245,8 @@ static void on_connect(struct mosquitto *mosq, void *userdata, int code, int fla
         errno = 0;
 }
 
-static void on_message(struct mosquitto *mosq, void *userdata, const struct mosquitto_message *m, const mosquitto_property *props) {
+static void on_message(struct mosquitto *mosq, void *userdata, const struct mosquitto_message *m,
+                       const mosquitto_property *props) {
         (void) mosq, (void) props;
         (void) push(userdata, &(TransportEvent){ .type = TRANSPORT_MESSAGE,
                                                  .topic = m->topic,
@@ -247,7 +256,8 @@ static void on_message(struct mosquitto *mosq, void *userdata, const struct mosq
         errno = 0;
 }
 
-static void on_publish(struct mosquitto *mosq, void *userdata, int mid, int code, const mosquitto_property *props) {
+static void on_publish(struct mosquitto *mosq, void *userdata, int mid, int code,
+                       const mosquitto_property *props) {
         Session *s = userdata;
 
         (void) mosq, (void) props;
@@ -259,7 +269,8 @@ static void on_publish(struct mosquitto *mosq, void *userdata, int mid, int code
                 if (code >= 0x80) {
                         char text[128];
 
-                        (void) snprintf(text, sizeof text, "the broker refused the publication: %s (PUBACK 0x%02x)",
+                        (void) snprintf(text, sizeof text,
+                                        "the broker refused the publication: %s (PUBACK 0x%02x)",
                                         reason_code((unsigned) code), (unsigned) code);
                         push_dropped(s, f->topic, text);
                 }
@@ -294,7 +305,8 @@ static int connect_properties(const Settings *c, mosquitto_property **ret) {
         int rc = mosquitto_property_add_int32(&props, MQTT_PROP_MAXIMUM_PACKET_SIZE, TRANSPORT_PACKET_MAX);
 
         if (rc == MOSQ_ERR_SUCCESS && !c->clean_session)
-                rc = mosquitto_property_add_int32(&props, MQTT_PROP_SESSION_EXPIRY_INTERVAL, KEPT_SESSION_SEC);
+                rc = mosquitto_property_add_int32(&props, MQTT_PROP_SESSION_EXPIRY_INTERVAL,
+                                                  KEPT_SESSION_SEC);
         if (rc != MOSQ_ERR_SUCCESS) {
                 mosquitto_property_free_all(&props);
                 return rc;
@@ -329,7 +341,8 @@ static int connect_far_end(Session *s, const Tunnel *tunnel, Error *e) {
         if (rc == MOSQ_ERR_SUCCESS) {
                 tunnel_path(tunnel, path);
                 errno = 0;
-                rc = mosquitto_connect_bind_v5(s->mosq, path, 0, (int) s->settings->keep_alive_sec, NULL, props);
+                rc = mosquitto_connect_bind_v5(s->mosq, path, 0, (int) s->settings->keep_alive_sec, NULL,
+                                               props);
         }
         mosquitto_property_free_all(&props);
         if (rc == MOSQ_ERR_ERRNO)
@@ -342,7 +355,8 @@ static int connect_far_end(Session *s, const Tunnel *tunnel, Error *e) {
         return s->far < 0 ? s->far : 0;
 }
 
-int session_new(const Settings *settings, const Tunnel *tunnel, Exchange *exchange, uint64_t now, Session **ret, Error *e) {
+int session_new(const Settings *settings, const Tunnel *tunnel, Exchange *exchange, uint64_t now,
+                Session **ret, Error *e) {
         Session *s CLEANUP(session_free) = calloc(1, sizeof *s);
         int r;
 
@@ -376,7 +390,8 @@ uint64_t session_online_since(const Session *s) {
 
 /* How long a PINGREQ may stay without any answer. */
 static uint64_t answer_wait(const Session *s) {
-        return MIN_OF(s->keep_alive_usec / 2 + PING_GRACE_SEC * USEC_PER_SEC, s->settings->operation_timeout_usec);
+        return MIN_OF(s->keep_alive_usec / 2 + PING_GRACE_SEC * USEC_PER_SEC,
+                      s->settings->operation_timeout_usec);
 }
 
 static int take_error(Session *s, Error *e) {
@@ -391,8 +406,8 @@ static int refuse_large(Session *s, const FrameScanner *f, const unsigned char *
         char topic[TOPIC_SHOWN_MAX], text[160];
         bool named = f->type == MQTT_PUBLISH && frame_publish_topic(body, n, topic, sizeof topic);
 
-        (void) snprintf(text, sizeof text, "the broker sent a packet of %u bytes, more than %d are not taken", f->remaining,
-                        TRANSPORT_PACKET_MAX);
+        (void) snprintf(text, sizeof text, "the broker sent a packet of %u bytes, more than %d are not taken",
+                        f->remaining, TRANSPORT_PACKET_MAX);
         push_dropped(s, named ? topic : NULL, text);
         return error_set(e, EMSGSIZE, "%s%s%s", text, named ? ": " : "", named ? topic : "");
 }
@@ -408,7 +423,9 @@ static int admit(Session *s, const unsigned char *body, size_t n, Error *e) {
                         return error_set(e, EPROTO, "the broker sent a second CONNACK");
                 s->connack_seen = true;
         } else if (!s->connack_seen) {
-                return error_set(e, EPROTO, "the broker's first packet is not a CONNACK (type %u): not an MQTT broker?", f->type);
+                return error_set(e, EPROTO,
+                                 "the broker's first packet is not a CONNACK (type %u): not an MQTT broker?",
+                                 f->type);
         }
         /* Nothing was subscribed above QoS 1; libmosquitto would hold QoS 2 messages without a limit. */
         if (f->type == MQTT_PUBLISH && (f->flags & 0x06U) > 0x02U)
@@ -416,7 +433,8 @@ static int admit(Session *s, const unsigned char *body, size_t n, Error *e) {
         if (f->type == MQTT_DISCONNECT) {
                 unsigned code = f->remaining > 0 && n > 0 ? body[0] : 0;
 
-                return error_set(e, ECONNRESET, "the broker sent DISCONNECT: %s", code >= 0x80 ? reason_code(code) : "no reason given");
+                return error_set(e, ECONNRESET, "the broker sent DISCONNECT: %s",
+                                 code >= 0x80 ? reason_code(code) : "no reason given");
         }
         /* Without even one code; the library's own check came late (CVE-2024-10525). */
         if (f->type == MQTT_SUBACK && f->remaining < 3)
@@ -444,7 +462,8 @@ static int scan(Session *s, const unsigned char *data, size_t len, size_t *ret_p
                         break;
                 case FRAME_BAD:
                         *ret_pass = packet;
-                        return error_set(e, EPROTO, "the broker's packet has a length that MQTT does not allow");
+                        return error_set(e, EPROTO,
+                                         "the broker's packet has a length that MQTT does not allow");
                 case FRAME_HEADER:
                         r = admit(s, data + at, len - at, e);
                         if (r < 0) {
@@ -473,7 +492,8 @@ static int run_library(Session *s, Error *e) {
                 if (s->error.code != 0)
                         return take_error(s, e);
                 if (rc != MOSQ_ERR_SUCCESS)
-                        return error_set(e, rc == MOSQ_ERR_NOMEM ? ENOMEM : EPROTO, "%s", reason_mosquitto(rc));
+                        return error_set(e, rc == MOSQ_ERR_NOMEM ? ENOMEM : EPROTO, "%s",
+                                         reason_mosquitto(rc));
         }
         return take_error(s, e);
 }
@@ -581,7 +601,8 @@ int session_publish(Session *s, Publication *p, uint64_t now, Error *e) {
         } else {
                 exchange_publication_done(s->exchange, p->bytes);
         }
-        if (rc == MOSQ_ERR_INVAL || rc == MOSQ_ERR_MALFORMED_UTF8 || rc == MOSQ_ERR_OVERSIZE_PACKET || rc == MOSQ_ERR_PAYLOAD_SIZE) {
+        if (rc == MOSQ_ERR_INVAL || rc == MOSQ_ERR_MALFORMED_UTF8 || rc == MOSQ_ERR_OVERSIZE_PACKET ||
+            rc == MOSQ_ERR_PAYLOAD_SIZE) {
                 char text[160];
 
                 (void) snprintf(text, sizeof text, "the publication was not sent: %s", reason_mosquitto(rc));
@@ -642,7 +663,8 @@ static int check_answers(Session *s, uint64_t now, Error *e) {
                 return error_set(e, ETIMEDOUT, "no PINGRESP in %llu ms: the connection is dead",
                                  (unsigned long long) (answer_wait(s) / USEC_PER_MSEC));
         if (now >= puback_by(s))
-                return error_set(e, ETIMEDOUT, "%d publications without PUBACK, the oldest for %llu ms", SESSION_IN_FLIGHT_MAX,
+                return error_set(e, ETIMEDOUT, "%d publications without PUBACK, the oldest for %llu ms",
+                                 SESSION_IN_FLIGHT_MAX,
                                  (unsigned long long) (s->settings->operation_timeout_usec / USEC_PER_MSEC));
         return 0;
 }

@@ -24,7 +24,8 @@ const char *session_state_name(SessionState s);
 typedef struct Session Session;
 
 /* Make a handle and let it write CONNECT. settings and exchange are borrowed for life. */
-int session_new(const Settings *s, const Tunnel *tunnel, Exchange *exchange, uint64_t now, Session **ret, Error *e) MUST_USE;
+int session_new(const Settings *s, const Tunnel *tunnel, Exchange *exchange, uint64_t now, Session **ret,
+                Error *e) MUST_USE;
 Session *session_free(Session *s);
 DEFINE_CLEANUP(Session *, session_free)
 

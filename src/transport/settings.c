@@ -104,12 +104,13 @@ static int check_numbers(const Settings *s, Error *e) {
         if (s->qos < 0 || s->qos > 1)
                 return error_set(e, EINVAL, "qos: %d, expected 0 or 1", s->qos);
         if (s->keep_alive_sec < KEEP_ALIVE_MIN || s->keep_alive_sec > UINT16_MAX)
-                return error_set(e, EINVAL, "keep_alive: %u, expected %d to %d seconds", s->keep_alive_sec, KEEP_ALIVE_MIN,
-                                 UINT16_MAX);
+                return error_set(e, EINVAL, "keep_alive: %u, expected %d to %d seconds", s->keep_alive_sec,
+                                 KEEP_ALIVE_MIN, UINT16_MAX);
         if (s->connect_timeout_usec == 0 || s->operation_timeout_usec == 0)
                 return error_set(e, EINVAL, "connect_timeout, operation_timeout: 0, expected more");
         if (s->reconnect_min_usec == 0 || s->reconnect_max_usec < s->reconnect_min_usec)
-                return error_set(e, EINVAL, "reconnect_min, reconnect_max: expected 0 < reconnect_min <= reconnect_max");
+                return error_set(e, EINVAL,
+                                 "reconnect_min, reconnect_max: expected 0 < reconnect_min <= reconnect_max");
         return 0;
 }
 

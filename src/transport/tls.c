@@ -28,7 +28,9 @@ DEFINE_CLEANUP(EVP_PKEY *, EVP_PKEY_free)
 DEFINE_CLEANUP(GENERAL_NAMES *, GENERAL_NAMES_free)
 
 void tls_init(void) {
-        (void) OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_SSL_STRINGS | OPENSSL_INIT_NO_LOAD_CRYPTO_STRINGS | OPENSSL_INIT_NO_ATEXIT, NULL);
+        (void) OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_SSL_STRINGS | OPENSSL_INIT_NO_LOAD_CRYPTO_STRINGS |
+                                        OPENSSL_INIT_NO_ATEXIT,
+                                NULL);
 }
 
 /* ---- files ---- */
@@ -119,7 +121,8 @@ static int load_ca(SSL_CTX *ctx, const char *path, Error *e) {
                 if (!cert)
                         break;
                 if (X509_STORE_add_cert(store, cert) != 1)
-                        return error_set(e, ENOMEM, "ca_file %s: certificate %zu cannot be used", path, n + 1);
+                        return error_set(e, ENOMEM, "ca_file %s: certificate %zu cannot be used", path,
+                                         n + 1);
                 n++;
         }
         if (n == 0)
@@ -142,7 +145,8 @@ static int load_certificate(SSL_CTX *ctx, const char *path, Error *e) {
         if (!leaf)
                 return error_set(e, EBADMSG, "cert_file %s: holds no certificate in PEM form", path);
         if (SSL_CTX_use_certificate(ctx, leaf) != 1)
-                return error_set(e, EBADMSG, "cert_file %s: the certificate cannot be used (too weak a key?)", path);
+                return error_set(e, EBADMSG, "cert_file %s: the certificate cannot be used (too weak a key?)",
+                                 path);
         for (;;) {
                 X509 *next = PEM_read_bio_X509(bio, NULL, NULL, NULL);
 
@@ -170,11 +174,14 @@ static int load_key(SSL_CTX *ctx, const char *path, const char *cert_path, Error
                 return r;
         key = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, &asked);
         if (!key && asked)
-                return error_set(e, EBADMSG, "key_file %s: is encrypted; expected a key without a passphrase", path);
+                return error_set(e, EBADMSG, "key_file %s: is encrypted; expected a key without a passphrase",
+                                 path);
         if (!key)
                 return error_set(e, EBADMSG, "key_file %s: holds no private key in PEM form", path);
         if (X509_check_private_key(SSL_CTX_get0_certificate(ctx), key) != 1)
-                return error_set(e, EBADMSG, "key_file %s: does not belong to the certificate in cert_file %s", path, cert_path);
+                return error_set(e, EBADMSG,
+                                 "key_file %s: does not belong to the certificate in cert_file %s", path,
+                                 cert_path);
         if (SSL_CTX_use_PrivateKey(ctx, key) != 1)
                 return error_set(e, EBADMSG, "key_file %s: the key cannot be used", path);
         ERR_clear_error();
@@ -200,7 +207,8 @@ static int context_fill(SSL_CTX *ctx, const Settings *s, Error *e) {
 
         if (SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) != 1)
                 return error_set(e, EPROTO, "TLS 1.2 or later is not available");
-        (void) SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+        (void) SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                                             SSL_MODE_RELEASE_BUFFERS);
         (void) SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION);
         (void) SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
         SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, on_verify);
@@ -276,20 +284,22 @@ bool tls_own_certificate_notice(SSL_CTX *ctx, const Settings *s, char ret[static
         format_date(now, today);
         if (now > to) {
                 format_date(to, date);
-                (void) snprintf(ret, TLS_NOTICE_MAX, "client certificate %s expired on %s (this device's clock says %s)", s->cert_file,
-                                date, today);
+                (void) snprintf(ret, TLS_NOTICE_MAX,
+                                "client certificate %s expired on %s (this device's clock says %s)",
+                                s->cert_file, date, today);
                 return true;
         }
         if (now < from) {
                 format_date(from, date);
-                (void) snprintf(ret, TLS_NOTICE_MAX, "client certificate %s is valid only from %s (this device's clock says %s)",
+                (void) snprintf(ret, TLS_NOTICE_MAX,
+                                "client certificate %s is valid only from %s (this device's clock says %s)",
                                 s->cert_file, date, today);
                 return true;
         }
         if (to - now < (int64_t) TLS_OWN_EXPIRY_DAYS * SECONDS_PER_DAY) {
                 format_date(to, date);
-                (void) snprintf(ret, TLS_NOTICE_MAX, "client certificate %s expires on %s, in %lld days", s->cert_file, date,
-                                (long long) ((to - now) / SECONDS_PER_DAY));
+                (void) snprintf(ret, TLS_NOTICE_MAX, "client certificate %s expires on %s, in %lld days",
+                                s->cert_file, date, (long long) ((to - now) / SECONDS_PER_DAY));
                 return true;
         }
         return false;
@@ -297,7 +307,9 @@ bool tls_own_certificate_notice(SSL_CTX *ctx, const Settings *s, char ret[static
 
 /* The name of one entry, byte by byte, since it may hold a NUL; "" for kinds that are no host. */
 static void format_alt_name(const GENERAL_NAME *name, char *ret, size_t size) {
-        const ASN1_STRING *value = name->type == GEN_DNS ? name->d.dNSName : name->type == GEN_IPADD ? name->d.iPAddress : NULL;
+        const ASN1_STRING *value = name->type == GEN_DNS     ? name->d.dNSName
+                                   : name->type == GEN_IPADD ? name->d.iPAddress
+                                                             : NULL;
         const unsigned char *bytes = value ? ASN1_STRING_get0_data(value) : NULL;
         size_t len = value ? (size_t) ASN1_STRING_length(value) : 0;
         size_t n = MIN_OF(len, size - 1);
@@ -318,7 +330,8 @@ static void format_alt_name(const GENERAL_NAME *name, char *ret, size_t size) {
 
 /* The DNS names and addresses of a certificate, for the sentence that says whom it is for. */
 static void format_alt_names(X509 *cert, char *ret, size_t size) {
-        GENERAL_NAMES *names CLEANUP(GENERAL_NAMES_free) = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
+        GENERAL_NAMES *names CLEANUP(GENERAL_NAMES_free) =
+                X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
         size_t at = 0;
 
         for (int i = 0; names && i < sk_GENERAL_NAME_num(names); i++) {
@@ -336,7 +349,8 @@ static void format_alt_names(X509 *cert, char *ret, size_t size) {
 /* ---- verification ---- */
 
 static void describe_verify(TlsSession *t, int code, X509 *cert) {
-        char subject[NAME_MAX_SHOWN], issuer[NAME_MAX_SHOWN], names[NAME_MAX_SHOWN], date[DATE_MAX], today[DATE_MAX];
+        char subject[NAME_MAX_SHOWN], issuer[NAME_MAX_SHOWN], names[NAME_MAX_SHOWN], date[DATE_MAX],
+                today[DATE_MAX];
         char *ret = t->verify_text;
         size_t size = sizeof t->verify_text;
 
@@ -349,19 +363,29 @@ static void describe_verify(TlsSession *t, int code, X509 *cert) {
                 subject[0] = issuer[0] = names[0] = '\0';
         }
         if (code == X509_V_ERR_HOSTNAME_MISMATCH || code == X509_V_ERR_IP_ADDRESS_MISMATCH) {
-                (void) snprintf(ret, size, "the server's certificate is not for %s (it is for %s)", t->settings->host, names);
+                (void) snprintf(ret, size, "the server's certificate is not for %s (it is for %s)",
+                                t->settings->host, names);
         } else if (code == X509_V_ERR_CERT_HAS_EXPIRED && cert) {
                 format_date(asn1_seconds(X509_get0_notAfter(cert)), date);
-                (void) snprintf(ret, size, "the server's certificate (%s) expired on %s; this device's clock says %s", subject, date, today);
+                (void) snprintf(ret, size,
+                                "the server's certificate (%s) expired on %s; this device's clock says %s",
+                                subject, date, today);
         } else if (code == X509_V_ERR_CERT_NOT_YET_VALID && cert) {
                 format_date(asn1_seconds(X509_get0_notBefore(cert)), date);
-                (void) snprintf(ret, size, "the server's certificate (%s) is valid only from %s; this device's clock says %s", subject,
-                                date, today);
-        } else if (code == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY || code == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT ||
-                   code == X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN || code == X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT ||
-                   code == X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE || code == X509_V_ERR_CERT_SIGNATURE_FAILURE) {
-                (void) snprintf(ret, size, "the server's certificate (%s, issued by %s) does not come from a CA in ca_file %s", subject,
-                                issuer, t->settings->ca_file);
+                (void) snprintf(
+                        ret, size,
+                        "the server's certificate (%s) is valid only from %s; this device's clock says %s",
+                        subject, date, today);
+        } else if (code == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY ||
+                   code == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT ||
+                   code == X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN ||
+                   code == X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT ||
+                   code == X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE ||
+                   code == X509_V_ERR_CERT_SIGNATURE_FAILURE) {
+                (void) snprintf(
+                        ret, size,
+                        "the server's certificate (%s, issued by %s) does not come from a CA in ca_file %s",
+                        subject, issuer, t->settings->ca_file);
         } else {
                 (void) snprintf(ret, size, "the server's certificate (%s) is not acceptable: %s", subject,
                                 X509_verify_cert_error_string(code));
@@ -391,7 +415,8 @@ static int set_expected_host(SSL *ssl, const char *host, Error *e) {
         X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
 
         /* No common name, no "w*.example", no name with a NUL in it: what OpenSSL refuses is refused. */
-        X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+        X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS |
+                                                       X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
         if (is_address(host)) {
                 if (X509_VERIFY_PARAM_set1_ip_asc(param, host) != 1)
                         return error_set(e, ENOMEM, "host %s: cannot be set for the certificate check", host);
@@ -438,7 +463,8 @@ void tls_session_settle(TlsSession *t) {
 
 static int explain_alert(const TlsSession *t, int alert, Error *e) {
         /* OpenSSL 3.0 has no text for the one that TLS 1.3 sends most. */
-        const char *name = alert == SSL_AD_CERTIFICATE_REQUIRED ? "certificate required" : SSL_alert_desc_string_long(alert);
+        const char *name = alert == SSL_AD_CERTIFICATE_REQUIRED ? "certificate required"
+                                                                : SSL_alert_desc_string_long(alert);
 
         switch (alert) {
         case SSL_AD_BAD_CERTIFICATE:
@@ -449,16 +475,21 @@ static int explain_alert(const TlsSession *t, int alert, Error *e) {
         case SSL_AD_UNKNOWN_CA:
         case SSL_AD_ACCESS_DENIED:
                 if (t->settings->cert_file)
-                        return error_set(e, EACCES, "the server refused the client certificate %s (alert: %s)", t->settings->cert_file,
-                                         name);
+                        return error_set(e, EACCES,
+                                         "the server refused the client certificate %s (alert: %s)",
+                                         t->settings->cert_file, name);
                 break;
         case SSL_AD_CERTIFICATE_REQUIRED:
         case SSL_AD_HANDSHAKE_FAILURE:
                 if (!t->settings->cert_file)
-                        return error_set(e, EACCES, "the server wants a client certificate: set cert_file and key_file (alert: %s)", name);
+                        return error_set(e, EACCES,
+                                         "the server wants a client certificate: set cert_file and key_file "
+                                         "(alert: %s)",
+                                         name);
                 break;
         case SSL_AD_NO_APPLICATION_PROTOCOL:
-                return error_set(e, EPROTO, "the server does not know the ALPN protocol \"%s\"", t->settings->alpn ? t->settings->alpn : "");
+                return error_set(e, EPROTO, "the server does not know the ALPN protocol \"%s\"",
+                                 t->settings->alpn ? t->settings->alpn : "");
         case SSL_AD_UNRECOGNIZED_NAME:
                 return error_set(e, EPROTO, "the server does not know the name %s", t->settings->host);
         case SSL_AD_PROTOCOL_VERSION:
@@ -482,7 +513,8 @@ static const char *library_reason(int reason) {
                 { SSL_R_BAD_PACKET_LENGTH, "the server does not speak TLS" },
                 { SSL_R_DH_KEY_TOO_SMALL, "the server's Diffie-Hellman key is too small" },
                 { SSL_R_WRONG_SIGNATURE_TYPE, "the server signs with an algorithm that is not acceptable" },
-                { SSL_R_UNSAFE_LEGACY_RENEGOTIATION_DISABLED, "the server lacks secure renegotiation (RFC 5746)" },
+                { SSL_R_UNSAFE_LEGACY_RENEGOTIATION_DISABLED,
+                  "the server lacks secure renegotiation (RFC 5746)" },
                 { SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC, "what the server sent was damaged on the way" },
                 { SSL_R_NO_CIPHERS_AVAILABLE, "OpenSSL's configuration leaves no cipher to use" },
                 { SSL_R_NO_PROTOCOLS_AVAILABLE, "OpenSSL's configuration leaves no TLS version to use" },
@@ -495,7 +527,9 @@ static const char *library_reason(int reason) {
 }
 
 static int explain_library(const TlsSession *t, unsigned long code, Error *e) {
-        enum { ALERT_OFFSET = 1000 }; /* OpenSSL's SSL_AD_REASON_OFFSET: reasons above it are alerts from the peer */
+        enum {
+                ALERT_OFFSET = 1000
+        }; /* OpenSSL's SSL_AD_REASON_OFFSET: reasons above it are alerts from the peer */
         int reason = ERR_GET_REASON(code);
         const char *text;
 
@@ -503,15 +537,17 @@ static int explain_library(const TlsSession *t, unsigned long code, Error *e) {
                 if (reason > ALERT_OFFSET && reason < ALERT_OFFSET + 256)
                         return explain_alert(t, reason - ALERT_OFFSET, e);
                 if (reason == SSL_R_UNEXPECTED_EOF_WHILE_READING)
-                        return error_set(e, ECONNRESET, "%s", t->settled
-                                                                      ? "the broker closed the connection (without close_notify)"
-                                                                      : "the server closed the connection during the TLS handshake");
+                        return error_set(
+                                e, ECONNRESET, "%s",
+                                t->settled ? "the broker closed the connection (without close_notify)"
+                                           : "the server closed the connection during the TLS handshake");
                 text = library_reason(reason);
                 if (text)
                         return error_set(e, EPROTO, "%s", text);
         }
         text = ERR_reason_error_string(code);
-        return error_set(e, EPROTO, "TLS error %lX%s%s (`openssl errstr %lX` explains)", code, text ? " " : "", text ? text : "", code);
+        return error_set(e, EPROTO, "TLS error %lX%s%s (`openssl errstr %lX` explains)", code,
+                         text ? " " : "", text ? text : "", code);
 }
 
 int tls_explain(const TlsSession *t, int code, int saved_errno, Error *e) {

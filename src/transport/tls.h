@@ -8,8 +8,8 @@
 #include "transport/settings.h"
 
 enum {
-        TLS_FILE_MAX = 1 << 20,       /* a PEM file */
-        TLS_OWN_EXPIRY_DAYS = 30,     /* warn about the own certificate so long before its end */
+        TLS_FILE_MAX = 1 << 20,   /* a PEM file */
+        TLS_OWN_EXPIRY_DAYS = 30, /* warn about the own certificate so long before its end */
         TLS_NOTICE_MAX = 512,
 };
 

@@ -164,7 +164,8 @@ Transport *transport_free(Transport *t, uint64_t wait_usec) {
                 if (exchange_order_stop(t->exchange, wait_usec))
                         (void) pthread_join(t->thread, NULL);
                 else
-                        (void) pthread_detach(t->thread); /* it cleans up after itself when the resolver lets go */
+                        (void) pthread_detach(
+                                t->thread); /* it cleans up after itself when the resolver lets go */
                 t->running = false;
         }
         t->network = network_free(t->network);

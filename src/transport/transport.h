@@ -10,10 +10,11 @@
 #include "base/macro.h"
 
 enum {
-        TRANSPORT_FILTERS_MAX = 48,        /* AWS allows 50 subscriptions a connection */
+        TRANSPORT_FILTERS_MAX = 48,          /* AWS allows 50 subscriptions a connection */
         TRANSPORT_QUEUE_BYTES_MAX = 4 << 20, /* received and not yet dispatched; more: reading pauses */
         TRANSPORT_OUT_BYTES_MAX = 4 << 20,   /* handed in and not yet sent */
-        TRANSPORT_PACKET_MAX = 1 << 18,      /* a larger incoming packet ends the connection before it is buffered */
+        TRANSPORT_PACKET_MAX =
+                1 << 18, /* a larger incoming packet ends the connection before it is buffered */
 };
 
 typedef struct TransportConfig { /* every string is copied; NULL = none */
@@ -24,17 +25,18 @@ typedef struct TransportConfig { /* every string is copied; NULL = none */
         bool clean_session;
         int qos; /* of subscriptions and publications */
         unsigned keep_alive_sec;
-        const char *ca_file, *cert_file, *key_file; /* PEM; ca_file NULL = plain TCP (simulator and tests only) */
-        const char *alpn;                           /* NULL or "" = none */
+        const char *ca_file, *cert_file,
+                *key_file; /* PEM; ca_file NULL = plain TCP (simulator and tests only) */
+        const char *alpn;  /* NULL or "" = none */
         const char *username, *password;
         uint64_t connect_timeout_usec, operation_timeout_usec;
         uint64_t reconnect_min_usec, reconnect_max_usec, stable_usec;
-        unsigned publish_rate; /* publications a second, 0 = no limit */
+        unsigned publish_rate;      /* publications a second, 0 = no limit */
         const char *const *filters; /* NULL-terminated: subscribed on each connect, at most 8 a packet */
 } TransportConfig;
 
 typedef enum TransportEventType {
-        TRANSPORT_ONLINE,  /* CONNACK and every SUBACK granted */
+        TRANSPORT_ONLINE, /* CONNACK and every SUBACK granted */
         TRANSPORT_OFFLINE, /* was online, or an attempt failed: text says which address, what and why; retry_usec;
                             * topic: the SUBSCRIBE or PUBLISH that had no answer when it broke, or NULL */
         TRANSPORT_REFUSED, /* a filter was refused (SUBACK 0x80): topic; the connection stays up, not ONLINE; asked again slowly */

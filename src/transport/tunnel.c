@@ -38,7 +38,8 @@ static int bind_nameless(int fd, const char *parent, int *ret_place) {
 static int bind_somewhere(int fd, int *ret_place, Error *e) {
         /* Memory first: a full disk must not keep a device offline. */
         const char *runtime = secure_getenv("RUNTIME_DIRECTORY");
-        const char *places[] = { runtime && !strchr(runtime, ':') ? runtime : NULL, "/dev/shm", "/run", "/tmp", "/var/tmp", "." };
+        const char *places[] = { runtime && !strchr(runtime, ':') ? runtime : NULL, "/dev/shm", "/run",
+                                 "/tmp", "/var/tmp" };
         int r = -ENOENT;
 
         for (size_t i = 0; i < ELEMENTSOF(places); i++) {
@@ -48,7 +49,9 @@ static int bind_somewhere(int fd, int *ret_place, Error *e) {
                 if (r == 0)
                         return 0;
         }
-        return error_errno(e, -r, "no directory to make a private socket in ($RUNTIME_DIRECTORY, /dev/shm, /run, /tmp, /var/tmp)");
+        return error_errno(e, -r,
+                           "no directory to make a private socket in ($RUNTIME_DIRECTORY, /dev/shm, /run, "
+                           "/tmp, /var/tmp)");
 }
 
 int tunnel_open(Tunnel *t, Error *e) {

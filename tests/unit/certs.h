@@ -45,7 +45,8 @@ static inline X509 *certs_blank(EVP_PKEY *key, const char *cn, long from, long t
         (void) ASN1_INTEGER_set(X509_get_serialNumber(cert), serial++);
         (void) X509_gmtime_adj(X509_getm_notBefore(cert), from);
         (void) X509_gmtime_adj(X509_getm_notAfter(cert), to);
-        (void) X509_NAME_add_entry_by_txt(X509_get_subject_name(cert), "CN", MBSTRING_UTF8, (const unsigned char *) cn, -1, -1, 0);
+        (void) X509_NAME_add_entry_by_txt(X509_get_subject_name(cert), "CN", MBSTRING_UTF8,
+                                          (const unsigned char *) cn, -1, -1, 0);
         (void) X509_set_pubkey(cert, key);
         return cert;
 }
@@ -66,8 +67,8 @@ static inline void certs_authority_done(Authority *a) {
         X509_free(a->cert);
 }
 
-static inline void certs_write(const char *dir, const char *name, const char *suffix, X509 *cert, EVP_PKEY *key,
-                               const EVP_CIPHER *cipher) {
+static inline void certs_write(const char *dir, const char *name, const char *suffix, X509 *cert,
+                               EVP_PKEY *key, const EVP_CIPHER *cipher) {
         char path[512];
         FILE *f;
 
@@ -77,7 +78,9 @@ static inline void certs_write(const char *dir, const char *name, const char *su
         if (cert)
                 ck_assert_int_eq(PEM_write_X509(f, cert), 1);
         if (key)
-                ck_assert_int_eq(PEM_write_PrivateKey(f, key, cipher, (const unsigned char *) "secret", cipher ? 6 : 0, NULL, NULL), 1);
+                ck_assert_int_eq(PEM_write_PrivateKey(f, key, cipher, (const unsigned char *) "secret",
+                                                      cipher ? 6 : 0, NULL, NULL),
+                                 1);
         ck_assert_int_eq(fclose(f), 0);
 }
 
@@ -95,8 +98,8 @@ static inline void certs_raw_name(X509 *cert, const char *bytes, int len) {
 }
 
 /* DIR/NAME.pem and DIR/NAME.key. `alt`: subjectAltName, NULL = none; raw_len > 0: `alt` is the bytes of one DNS name. */
-static inline void certs_leaf(const Authority *a, const char *dir, const char *name, const char *cn, const char *alt, int raw_len,
-                              long from, long to) {
+static inline void certs_leaf(const Authority *a, const char *dir, const char *name, const char *cn,
+                              const char *alt, int raw_len, long from, long to) {
         EVP_PKEY *key = certs_key();
         X509 *cert = certs_blank(key, cn, from, to);
 

@@ -107,8 +107,8 @@ static inline int fake_on_sni(SSL *ssl, int *alert, void *userdata) {
         return SSL_TLSEXT_ERR_OK;
 }
 
-static inline int fake_on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in, unsigned in_len,
-                               void *userdata) {
+static inline int fake_on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
+                               const unsigned char *in, unsigned in_len, void *userdata) {
         Fake *f = userdata;
 
         (void) ssl;
@@ -170,7 +170,7 @@ static inline bool fake_send(Fake *f, const void *data, size_t len) {
         return send(f->fd, data, len, MSG_NOSIGNAL) == (ssize_t) len;
 }
 
-#define fake_send_bytes(f, ...)                                               \
+#define fake_send_bytes(f, ...)                                                                              \
         fake_send((f), (const unsigned char[]){ __VA_ARGS__ }, sizeof((const unsigned char[]){ __VA_ARGS__ }))
 
 static inline bool fake_read(Fake *f, void *buf, size_t len) {

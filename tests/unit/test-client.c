@@ -103,7 +103,8 @@ static void script_filters(Fake *f) {
                 for (size_t at = 2; at + 2 < p.len;) {
                         size_t len = (size_t) p.body[at] << 8 | p.body[at + 1], i = 0;
 
-                        while (i < ELEMENTSOF(expected) && (strlen(expected[i]) != len || memcmp(expected[i], p.body + at + 2, len) != 0))
+                        while (i < ELEMENTSOF(expected) &&
+                               (strlen(expected[i]) != len || memcmp(expected[i], p.body + at + 2, len) != 0))
                                 i++;
                         if (i == ELEMENTSOF(expected) || (seen & 1U << i))
                                 fake_fail(f, "a filter that was not expected");
@@ -181,7 +182,8 @@ START_TEST(messages_are_decoded) {
         c = open_client(rig_broker_port);
         expect_online(c);
         service_say(&service, JOBS "notify-next",
-                    "{\"timestamp\":1,\"execution\":{\"jobId\":\"j1\",\"status\":\"QUEUED\",\"queuedAt\":1,\"lastUpdatedAt\":1,"
+                    "{\"timestamp\":1,\"execution\":{\"jobId\":\"j1\",\"status\":\"QUEUED\",\"queuedAt\":1,"
+                    "\"lastUpdatedAt\":1,"
                     "\"versionNumber\":1,\"executionNumber\":1,\"jobDocument\":{\"a\": 1}}}");
         h = next_event(c);
         ck_assert_int_eq((int) h->type, CLIENT_MESSAGE);
@@ -194,7 +196,8 @@ START_TEST(messages_are_decoded) {
         ck_assert_int_eq((int) h->kind, TOPIC_DESCRIBE);
         ck_assert(!h->has_execution);
         service_say(&service, JOBS "get/accepted",
-                    "{\"timestamp\":1,\"queuedJobs\":[{\"jobId\":\"a\"},{\"jobId\":\"b\"}],\"inProgressJobs\":[]}");
+                    "{\"timestamp\":1,\"queuedJobs\":[{\"jobId\":\"a\"},{\"jobId\":\"b\"}],"
+                    "\"inProgressJobs\":[]}");
         h = next_event(c);
         ck_assert_int_eq((int) h->kind, TOPIC_GET_PENDING);
         ck_assert_uint_eq(h->n, 2);

@@ -16,7 +16,8 @@ START_TEST(backoff_grows_between_its_bounds) {
                 uint64_t ceiling = MIN_OF(UINT64_C(1000) << failures, UINT64_C(64000));
 
                 for (uint64_t random = 0; random < 200; random++) {
-                        uint64_t d = pace_backoff(1000, 64000, failures, random * UINT64_C(0x9E3779B97F4A7C15));
+                        uint64_t d =
+                                pace_backoff(1000, 64000, failures, random * UINT64_C(0x9E3779B97F4A7C15));
 
                         ck_assert_uint_ge(d, 1000);
                         ck_assert_uint_le(d, ceiling);
@@ -51,7 +52,8 @@ START_TEST(bucket_gives_a_burst_then_the_rate) {
 }
 END_TEST
 
-static void scan_in_chunks(const unsigned char *data, size_t len, size_t chunk, size_t *ret_packets, uint32_t *ret_bytes) {
+static void scan_in_chunks(const unsigned char *data, size_t len, size_t chunk, size_t *ret_packets,
+                           uint32_t *ret_bytes) {
         FrameScanner s = { 0 };
 
         *ret_packets = 0;
@@ -148,11 +150,11 @@ START_TEST(bad_configuration_is_named) {
         const char *many[TRANSPORT_FILTERS_MAX + 2] = { NULL };
         TransportConfig c;
 
-#define REFUSED(change, part)              \
-        do {                               \
-                c = rig_config(1883);      \
-                change;                    \
-                expect_refused(&c, part);  \
+#define REFUSED(change, part)                                                                                \
+        do {                                                                                                 \
+                c = rig_config(1883);                                                                        \
+                change;                                                                                      \
+                expect_refused(&c, part);                                                                    \
         } while (0)
         REFUSED(c.host = NULL, "host");
         REFUSED(c.host = "", "host");
@@ -195,7 +197,8 @@ static void certs_setup(void) {
         other = certs_authority("Other CA");
         certs_write(rig_dir, "ca", "pem", ca.cert, NULL, NULL);
         certs_write(rig_dir, "other", "pem", other.cert, NULL, NULL);
-        certs_leaf(&ca, rig_dir, "server", "server", "DNS:broker.test,IP:127.0.0.1", 0, -CERTS_DAY, CERTS_DAY);
+        certs_leaf(&ca, rig_dir, "server", "server", "DNS:broker.test,IP:127.0.0.1", 0, -CERTS_DAY,
+                   CERTS_DAY);
         certs_leaf(&ca, rig_dir, "wrong", "wrong", "DNS:elsewhere.test", 0, -CERTS_DAY, CERTS_DAY);
         certs_leaf(&ca, rig_dir, "cn-only", "broker.test", NULL, 0, -CERTS_DAY, CERTS_DAY);
         certs_leaf(&ca, rig_dir, "nul", "nul", "broker.test\0.evil.test", 22, -CERTS_DAY, CERTS_DAY);
@@ -227,13 +230,13 @@ START_TEST(bad_files_are_named) {
         EVP_PKEY_free(key);
         write_file("text.pem", "not PEM at all\n");
         write_file("cut.pem", "-----BEGIN CERTIFICATE-----\nMIIB\n");
-#define REFUSED(change, part)                      \
-        do {                                       \
-                c = tls_config(8883);              \
-                c.cert_file = rig_path("client.pem"); \
-                c.key_file = rig_path("client.key"); \
-                change;                            \
-                expect_refused(&c, part);          \
+#define REFUSED(change, part)                                                                                \
+        do {                                                                                                 \
+                c = tls_config(8883);                                                                        \
+                c.cert_file = rig_path("client.pem");                                                        \
+                c.key_file = rig_path("client.key");                                                         \
+                change;                                                                                      \
+                expect_refused(&c, part);                                                                    \
         } while (0)
         REFUSED(c.ca_file = rig_path("none.pem"), "none.pem: No such file");
         REFUSED(c.ca_file = rig_path("text.pem"), "text.pem: holds no certificate");
@@ -292,7 +295,8 @@ static void expect_certificate_refused(const char *name, const char *part) {
 }
 
 START_TEST(wrong_host_name_is_refused) {
-        expect_certificate_refused("wrong", "the server's certificate is not for broker.test (it is for elsewhere.test)");
+        expect_certificate_refused(
+                "wrong", "the server's certificate is not for broker.test (it is for elsewhere.test)");
 }
 END_TEST
 
@@ -302,7 +306,8 @@ START_TEST(common_name_alone_is_refused) {
 END_TEST
 
 START_TEST(name_with_a_nul_is_refused) {
-        expect_certificate_refused("nul", "the server's certificate is not for broker.test (it is for broker.test?.evil.test)");
+        expect_certificate_refused(
+                "nul", "the server's certificate is not for broker.test (it is for broker.test?.evil.test)");
 }
 END_TEST
 
@@ -485,7 +490,8 @@ static void script_burst(Fake *f) {
         if (!fake_bring_online(f))
                 return;
         for (unsigned i = 1; i <= 100; i++) {
-                const unsigned char one[] = { 0x32, 10, 0, 6, 't', 'e', 's', 't', '/', 'a', 0, (unsigned char) i };
+                const unsigned char one[] = { 0x32, 10,  0,   6,   't', 'e',
+                                              's',  't', '/', 'a', 0,   (unsigned char) i };
 
                 memcpy(at, one, sizeof one);
                 at += sizeof one;
@@ -843,7 +849,8 @@ END_TEST
 
 /* Announce 256 MiB and send what the client takes of it. */
 static void script_giant(Fake *f) {
-        const unsigned char head[] = { 0x30, 0xFF, 0xFF, 0xFF, 0x7F, 0x00, 0x0A, 't', 'e', 's', 't', '/', 'g', 'i', 'a', 'n', 't' };
+        const unsigned char head[] = { 0x30, 0xFF, 0xFF, 0xFF, 0x7F, 0x00, 0x0A, 't', 'e',
+                                       's',  't',  '/',  'g',  'i',  'a',  'n',  't' };
         static unsigned char block[65536];
 
         if (!fake_bring_online(f))
@@ -1020,7 +1027,8 @@ static void script_lose_publish(Fake *f) {
         if (!fake_bring_online(f))
                 return;
         p = fake_expect(f, 3);
-        if (p.len != 13 || memcmp(p.body + 2, "test/second", 11) == 0 || p.flags != 2 || memcmp(p.body + 10, "two", 3) != 0)
+        if (p.len != 13 || memcmp(p.body + 2, "test/second", 11) == 0 || p.flags != 2 ||
+            memcmp(p.body + 10, "two", 3) != 0)
                 fake_fail(f, "not the second publication");
         (void) fake_send_bytes(f, 0x40, 0x02, p.body[8], p.body[9]);
         fake_drain(f);
@@ -1096,7 +1104,8 @@ START_TEST(what_may_wait_is_bounded) {
         ck_assert_int_eq(r, -ENOBUFS);
         ck_assert_uint_le(taken * sizeof payload, TRANSPORT_OUT_BYTES_MAX);
         ck_assert_uint_ge(taken * sizeof payload, TRANSPORT_OUT_BYTES_MAX / 2);
-        ck_assert_int_eq(transport_publish(rig.t, "test/x", payload, (size_t) TRANSPORT_OUT_BYTES_MAX + 1), -ENOBUFS);
+        ck_assert_int_eq(transport_publish(rig.t, "test/x", payload, (size_t) TRANSPORT_OUT_BYTES_MAX + 1),
+                         -ENOBUFS);
         (void) transport_free(rig.t, 100 * USEC_PER_MSEC); /* bounded, although nothing can be flushed */
         fake_stop(&plain_fake);
 }
@@ -1300,7 +1309,8 @@ START_TEST(what_cannot_be_reached_is_named) {
 
         c.host = "dead-first.test";
         rig_open(&rig, &c);
-        rig_expect_text(&rig, TRANSPORT_OFFLINE, "127.0.0.2: Connection refused, 127.0.0.1: Connection refused");
+        rig_expect_text(&rig, TRANSPORT_OFFLINE,
+                        "127.0.0.2: Connection refused, 127.0.0.1: Connection refused");
         rig_close(&rig);
         c.host = "nowhere.test";
         rig_open(&rig, &c);

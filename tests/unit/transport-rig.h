@@ -177,8 +177,8 @@ static inline Seen *rig_next(Rig *rig) {
 static inline void rig_expect(Rig *rig, TransportEventType type) {
         Seen *s = rig_next(rig);
 
-        ck_assert_msg(s->event.type == type, "event %d (%s), expected %d", (int) s->event.type, s->event.text ? s->event.text : "",
-                      (int) type);
+        ck_assert_msg(s->event.type == type, "event %d (%s), expected %d", (int) s->event.type,
+                      s->event.text ? s->event.text : "", (int) type);
         seen_free(s);
 }
 
@@ -186,15 +186,17 @@ static inline void rig_expect(Rig *rig, TransportEventType type) {
 static inline void rig_expect_text(Rig *rig, TransportEventType type, const char *part) {
         Seen *s = rig_next(rig);
 
-        ck_assert_msg(s->event.type == type && s->event.text && strstr(s->event.text, part), "event %d (%s), expected %d with \"%s\"",
-                      (int) s->event.type, s->event.text ? s->event.text : "", (int) type, part);
+        ck_assert_msg(s->event.type == type && s->event.text && strstr(s->event.text, part),
+                      "event %d (%s), expected %d with \"%s\"", (int) s->event.type,
+                      s->event.text ? s->event.text : "", (int) type, part);
         seen_free(s);
 }
 
 static inline void rig_expect_message(Rig *rig, const char *topic, const char *payload) {
         Seen *s = rig_next(rig);
 
-        ck_assert_msg(s->event.type == TRANSPORT_MESSAGE, "event %d (%s)", (int) s->event.type, s->event.text ? s->event.text : "");
+        ck_assert_msg(s->event.type == TRANSPORT_MESSAGE, "event %d (%s)", (int) s->event.type,
+                      s->event.text ? s->event.text : "");
         ck_assert_str_eq(s->event.topic, topic);
         ck_assert_str_eq(s->event.payload, payload);
         ck_assert_uint_eq(s->event.payload_len, strlen(payload));
@@ -244,7 +246,9 @@ static inline void rig_broker_start(void) {
         FILE *f = fopen(conf, "we");
 
         ck_assert_ptr_nonnull(f);
-        (void) fprintf(f, "listener %u 127.0.0.1\nallow_anonymous true\npersistence false\nlog_type none\nmax_queued_messages 0\n",
+        (void) fprintf(f,
+                       "listener %u 127.0.0.1\nallow_anonymous true\npersistence false\nlog_type "
+                       "none\nmax_queued_messages 0\n",
                        rig_broker_port);
         ck_assert_int_eq(fclose(f), 0);
         rig_broker_pid = fork();
