@@ -51,7 +51,7 @@ typedef enum PlanOpen {
         PLAN_OPEN_RUN,    /* prepare, attach: go on with what the record says (RECORD_NONE: a new run) */
         PLAN_OPEN_CANCEL, /* over in the cloud: CANCELED, unless there is a result */
         PLAN_OPEN_ACK,    /* reported: bury it */
-        PLAN_OPEN_DROP,   /* the claim was refused: forget it, if nothing of it was ever started */
+        PLAN_OPEN_DROP,   /* the claim was refused: forget it; as ack if something of it was ever started */
 } PlanOpen;
 
 typedef enum PlanEventType {

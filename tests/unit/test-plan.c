@@ -10,6 +10,60 @@
 #include "base/utf8.h"
 #include "unit.h"
 
+/* ---- memory that runs out ----
+ *
+ * Sanitizers bring an allocator of their own; there these tests only see that nothing else changes. */
+
+#if defined(__SANITIZE_ADDRESS__)
+#define OWN_MALLOC 0
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define OWN_MALLOC 0
+#endif
+#endif
+#ifndef OWN_MALLOC
+#define OWN_MALLOC 1
+#endif
+
+static int failing_allocation; /* the n-th from here fails; 0 = none */
+
+#if OWN_MALLOC
+extern void *__libc_malloc(size_t n);
+extern void *__libc_calloc(size_t n, size_t size);
+extern void *__libc_realloc(void *p, size_t n);
+
+static bool allocation_fails(void) {
+        if (failing_allocation == 0 || --failing_allocation > 0)
+                return false;
+        errno = ENOMEM;
+        return true;
+}
+
+void *malloc(size_t n) {
+        return allocation_fails() ? NULL : __libc_malloc(n);
+}
+
+void *calloc(size_t n, size_t size) {
+        return allocation_fails() ? NULL : __libc_calloc(n, size);
+}
+
+void *realloc(void *p, size_t n) {
+        return allocation_fails() ? NULL : __libc_realloc(p, n);
+}
+
+/* The C library's own call its allocator past the ones above. */
+void *reallocarray(void *p, size_t n, size_t size) {
+        return realloc(p, n * size);
+}
+
+char *strdup(const char *text) {
+        size_t n = strlen(text) + 1;
+        char *copy = malloc(n);
+
+        return copy ? memcpy(copy, text, n) : NULL;
+}
+#endif
+
 /* ---- a bench: a plan in a shell that does nothing but write down what it is told ----
  *
  * A script is a list of words, one event each; the trace is a list of words, one action each. LOG actions are left out. */
@@ -20,7 +74,8 @@ typedef struct Bench {
         PlanStepConfig steps[3];
         uint64_t now;
         int failing_persist; /* the n-th PERSIST from here fails; 0 = none */
-        bool fail_all;
+        bool short_of_memory; /* every event first fails in each of its allocations */
+        int shortages;
         bool gone;
         Buf trace;
         PlanAction last_tell; /* details of the newest TELL; owned */
@@ -149,15 +204,42 @@ static void trace_action(Bench *b, const PlanAction *a) {
         }
 }
 
+/* Fail each of the event's allocations in turn: it must then have had no effect, and is said again. */
+static void step_short_of_memory(Bench *b, const PlanEvent *event, PlanActions *actions) {
+        const char *state = plan_state_name(b->plan);
+        uint64_t deadline = plan_deadline(b->plan);
+
+        for (int n = 1; n < 1000; n++) {
+                int r;
+
+                failing_allocation = n;
+                r = plan_step(b->plan, event, actions);
+                if (failing_allocation > 0) { /* it needs fewer than n */
+                        failing_allocation = 0;
+                        ck_assert_int_eq(r, 0);
+                        return;
+                }
+                ck_assert_int_eq(r, -ENOMEM);
+                ck_assert_uint_eq(actions->n, 0);
+                ck_assert_str_eq(plan_state_name(b->plan), state);
+                ck_assert_uint_eq(plan_deadline(b->plan), deadline);
+                b->shortages++;
+        }
+        ck_abort_msg("no end of allocations");
+}
+
 static void feed(Bench *b, PlanEvent event) {
         PlanActions actions = {};
 
         event.now = b->now;
-        ck_assert_int_eq(plan_step(b->plan, &event, &actions), 0);
+        if (b->short_of_memory)
+                step_short_of_memory(b, &event, &actions);
+        else
+                ck_assert_int_eq(plan_step(b->plan, &event, &actions), 0);
         for (size_t i = 0; i < actions.n; i++) {
                 const PlanAction *a = &actions.item[i];
 
-                if (a->type == PLAN_ACTION_PERSIST && (b->fail_all || (b->failing_persist > 0 && --b->failing_persist == 0))) {
+                if (a->type == PLAN_ACTION_PERSIST && b->failing_persist > 0 && --b->failing_persist == 0) {
                         put(b, "(");
                         trace_persist(b, a);
                         put(b, "fails)");
@@ -482,6 +564,18 @@ START_TEST(order) {
 }
 END_TEST
 
+/* Without memory nothing happens; when it is back everything does, once. */
+START_TEST(order_without_memory) {
+        Bench b CLEANUP_BENCH;
+
+        bench_init(&b);
+        b.short_of_memory = true;
+        run_script(&b, orders[_i].script);
+        ck_assert_str_eq(b.trace.data ? b.trace.data : "", orders[_i].trace);
+        ck_assert_msg(b.shortages > 0 || !OWN_MALLOC, "%s", orders[_i].script);
+}
+END_TEST
+
 /* ---- exit codes and signals ---- */
 
 START_TEST(exit_code) {
@@ -644,11 +738,17 @@ START_TEST(tails) {
         bench_init(&b);
         run_script(&b, "open go slot forked exit1.");
         feed(&b, (PlanEvent) { .type = PLAN_EVENT_TREE_EMPTY, .stdout_tail = flood, .stdout_len = sizeof flood,
-                               .stderr_tail = "a\nb\0c", .stderr_len = 5 });
+                               .stderr_tail = flood, .stderr_len = sizeof flood });
         ck_assert_int_eq(b.last_tell.message.type, WIRE_RESULT);
         ck_assert_int_eq(proto_details_check(&b.last_tell.message.details, NULL), 0);
         ck_assert_str_eq(detail(&b, "stdout") + strlen(detail(&b, "stdout")) - 4, "last");
         ck_assert_uint_eq(utf8_utf16_units(detail(&b, "stdout"), strlen(detail(&b, "stdout"))), LIMIT_DETAILS_VALUE);
+        ck_assert_str_eq(detail(&b, "stderr"), detail(&b, "stdout"));
+        bench_done(&b);
+        bench_init(&b);
+        run_script(&b, "open go slot forked");
+        feed(&b, (PlanEvent) { .type = PLAN_EVENT_EXITED, .code = 1, .stderr_tail = "a\nb\0c", .stderr_len = 5 });
+        feed(&b, (PlanEvent) { .type = PLAN_EVENT_TREE_EMPTY });
         ck_assert_str_eq(detail(&b, "stderr"), "a | b\xEF\xBF\xBD" "c");
 }
 END_TEST
@@ -942,6 +1042,7 @@ static TCase *cases(void) {
 
         tcase_set_timeout(c, 120);
         tcase_add_loop_test(c, order, 0, (int) ELEMENTSOF(orders));
+        tcase_add_loop_test(c, order_without_memory, 0, (int) ELEMENTSOF(orders));
         tcase_add_loop_test(c, exit_code, 0, 256);
         tcase_add_loop_test(c, signal_number, 1, 65);
         tcase_add_test(c, signal_names);
