@@ -26,7 +26,9 @@ void device_disturbed(World *w, Device *d) {
 }
 
 static void push(World *w, const Device *d, EventType type, uint64_t delay, uint32_t id) {
-        world_push(w, (Event) { .at = w->now + delay, .type = type, .dev = d->index, .boots = d->boots, .id = id });
+        world_push(
+                w,
+                (Event){ .at = w->now + delay, .type = type, .dev = d->index, .boots = d->boots, .id = id });
 }
 
 /* ---- connections to runners ---- */
@@ -35,7 +37,8 @@ static int conn_find(const World *w, const Device *d, uint32_t run) {
         for (unsigned i = 0; i < w->n_conns; i++) {
                 const Conn *c = &w->conn[i];
 
-                if (c->id != 0 && c->dev == d->index && c->agent_open && c->agent_life == d->agent_life && c->run == run)
+                if (c->id != 0 && c->dev == d->index && c->agent_open && c->agent_life == d->agent_life &&
+                    c->run == run)
                         return (int) i;
         }
         return -1;
@@ -46,8 +49,12 @@ static int conn_open(World *w, Device *d, uint32_t run) {
                 if (w->conn[i].id == 0) {
                         if (i >= w->n_conns)
                                 w->n_conns = i + 1;
-                        w->conn[i] = (Conn) { .id = ++w->next_id, .dev = d->index, .agent_life = d->agent_life,
-                                              .run = run, .runner = -1, .agent_open = true };
+                        w->conn[i] = (Conn){ .id = ++w->next_id,
+                                             .dev = d->index,
+                                             .agent_life = d->agent_life,
+                                             .run = run,
+                                             .runner = -1,
+                                             .agent_open = true };
                         return (int) i;
                 }
         world_violate(w, P7_HARMLESS, "the agent holds more than %d connections to runners", CONNS_MAX);
@@ -59,12 +66,15 @@ void conn_close_by_agent(World *w, int conn) {
 
         c->agent_open = false;
         if (c->runner < 0) {
-                *c = (Conn) {};
+                *c = (Conn){};
                 return;
         }
         c->to_runner_at = MAX_OF(c->to_runner_at, w->now) + 1;
-        world_push(w, (Event) { .at = c->to_runner_at, .type = EVENT_RUNNER_HANGUP, .dev = c->dev,
-                                .boots = w->dev[c->dev].boots, .id = c->id });
+        world_push(w, (Event){ .at = c->to_runner_at,
+                               .type = EVENT_RUNNER_HANGUP,
+                               .dev = c->dev,
+                               .boots = w->dev[c->dev].boots,
+                               .id = c->id });
 }
 
 void conn_close_by_runner(World *w, int conn) {
@@ -72,12 +82,15 @@ void conn_close_by_runner(World *w, int conn) {
 
         c->runner = -1;
         if (!c->agent_open) {
-                *c = (Conn) {};
+                *c = (Conn){};
                 return;
         }
         c->to_agent_at = MAX_OF(c->to_agent_at, w->now) + 1;
-        world_push(w, (Event) { .at = c->to_agent_at, .type = EVENT_AGENT_CLOSED, .dev = c->dev,
-                                .boots = w->dev[c->dev].boots, .id = c->id });
+        world_push(w, (Event){ .at = c->to_agent_at,
+                               .type = EVENT_AGENT_CLOSED,
+                               .dev = c->dev,
+                               .boots = w->dev[c->dev].boots,
+                               .id = c->id });
 }
 
 /* ---- actions ---- */
@@ -94,8 +107,8 @@ static Track *track_of_request(World *w, const ProtoRequest *r) {
 }
 
 static bool opens_a_conversation(WireType t) {
-        return t == WIRE_INVENTORY || t == WIRE_PREPARE || t == WIRE_ATTACH || t == WIRE_CANCEL || t == WIRE_ACK ||
-               t == WIRE_DROP;
+        return t == WIRE_INVENTORY || t == WIRE_PREPARE || t == WIRE_ATTACH || t == WIRE_CANCEL ||
+               t == WIRE_ACK || t == WIRE_DROP;
 }
 
 static bool spawn_fails(World *w, Device *d, const WireMessage *m) {
@@ -118,10 +131,11 @@ static void send_to_runner(World *w, Device *d, uint32_t run, const WireMessage 
         uint64_t at;
         Conn *c;
 
-        if (i >= 0 && w->conn[i].runner < 0) { /* that runner has ended; what it said last is still to be read */
+        if (i >= 0 &&
+            w->conn[i].runner < 0) { /* that runner has ended; what it said last is still to be read */
                 if (!opens_a_conversation(m->type))
                         return;
-                w->conn[i] = (Conn) {};
+                w->conn[i] = (Conn){};
                 i = -1;
         }
         if (i < 0) {
@@ -140,14 +154,19 @@ static void send_to_runner(World *w, Device *d, uint32_t run, const WireMessage 
         c = &w->conn[i];
         buf_clear(&w->scratch);
         if (wire_encode(m, &w->scratch) < 0) {
-                world_violate(w, P7_HARMLESS, "the agent makes a %s that cannot be encoded", wire_type_name(m->type));
+                world_violate(w, P7_HARMLESS, "the agent makes a %s that cannot be encoded",
+                              wire_type_name(m->type));
                 return;
         }
         at = w->now + rng_between(&w->rng, 20, 300);
         c->to_runner_at = MAX_OF(c->to_runner_at, at) + 1;
-        world_push(w, (Event) { .at = c->to_runner_at, .type = EVENT_RUNNER_PACKET, .dev = d->index, .boots = d->boots,
-                                .id = c->id, .data = world_copy(w->scratch.data, w->scratch.len),
-                                .len = w->scratch.len });
+        world_push(w, (Event){ .at = c->to_runner_at,
+                               .type = EVENT_RUNNER_PACKET,
+                               .dev = d->index,
+                               .boots = d->boots,
+                               .id = c->id,
+                               .data = world_copy(w->scratch.data, w->scratch.len),
+                               .len = w->scratch.len });
 }
 
 /* The bugs that live in the agent. False: the request is swallowed. */
@@ -214,11 +233,12 @@ static void publish(World *w, Device *d, ProtoRequest *r) {
 }
 
 static void tell_runner(World *w, Device *d, const EngineAction *a) {
-        Track *t = a->run == 0 ? NULL : track_find(w, a->wire.key.job_id, a->wire.key.number, a->wire.key.queued_at);
+        Track *t = a->run == 0 ? NULL
+                               : track_find(w, a->wire.key.job_id, a->wire.key.number, a->wire.key.queued_at);
 
         if (a->run != 0 && !t) {
-                world_violate(w, P7_HARMLESS, "a runner is asked for %s#%lld, which never existed", a->wire.key.job_id,
-                              (long long) a->wire.key.number);
+                world_violate(w, P7_HARMLESS, "a runner is asked for %s#%lld, which never existed",
+                              a->wire.key.job_id, (long long) a->wire.key.number);
                 return;
         }
         if (t)
@@ -242,8 +262,8 @@ static void carry_out(World *w, Device *d, EngineAction *a) {
                 publish(w, d, &a->request);
                 break;
         case ENGINE_ACTION_RUNNER:
-                TRACE(w, 2, "device %u: agent -> run %u: %s %s", d->index, a->run, wire_type_name(a->wire.type),
-                      a->wire.key.job_id);
+                TRACE(w, 2, "device %u: agent -> run %u: %s %s", d->index, a->run,
+                      wire_type_name(a->wire.type), a->wire.key.job_id);
                 tell_runner(w, d, a);
                 break;
         case ENGINE_ACTION_HANG_UP:
@@ -285,7 +305,7 @@ static void step(World *w, Device *d, EngineEvent *event) {
 
 void agent_event(World *w, Device *d, EngineEventType type) {
         if (d->agent_alive)
-                step(w, d, &(EngineEvent) { .type = type, .config = &w->sc.engine });
+                step(w, d, &(EngineEvent){ .type = type, .config = &w->sc.engine });
 }
 
 void agent_timer(World *w, Device *d, uint32_t token) {
@@ -343,7 +363,7 @@ void agent_message(World *w, Device *d, const ProtoMessage *message) {
                 device_disturbed(w, d);
         }
         if (sow_message(w, d, &m))
-                step(w, d, &(EngineEvent) { .type = ENGINE_EVENT_MESSAGE, .message = &m });
+                step(w, d, &(EngineEvent){ .type = ENGINE_EVENT_MESSAGE, .message = &m });
 }
 
 static int conn_by_id(const World *w, uint32_t id) {
@@ -364,8 +384,10 @@ void agent_packet(World *w, Event *e) {
                 world_violate(w, P7_HARMLESS, "the agent cannot read a runner's packet: %s", error.text);
                 return;
         }
-        TRACE(w, 2, "device %u: run %u -> agent: %s %s", e->dev, w->conn[i].run, wire_type_name(m.type), m.key.job_id);
-        step(w, &w->dev[e->dev], &(EngineEvent) { .type = ENGINE_EVENT_RUNNER, .run = w->conn[i].run, .wire = &m });
+        TRACE(w, 2, "device %u: run %u -> agent: %s %s", e->dev, w->conn[i].run, wire_type_name(m.type),
+              m.key.job_id);
+        step(w, &w->dev[e->dev],
+             &(EngineEvent){ .type = ENGINE_EVENT_RUNNER, .run = w->conn[i].run, .wire = &m });
 }
 
 void agent_closed(World *w, Event *e) {
@@ -375,9 +397,9 @@ void agent_closed(World *w, Event *e) {
         if (i < 0 || !w->conn[i].agent_open)
                 return;
         run = w->conn[i].run;
-        w->conn[i] = (Conn) {};
+        w->conn[i] = (Conn){};
         TRACE(w, 2, "device %u: run %u: the runner's end is closed", e->dev, run);
-        step(w, &w->dev[e->dev], &(EngineEvent) { .type = ENGINE_EVENT_RUNNER_CLOSED, .run = run });
+        step(w, &w->dev[e->dev], &(EngineEvent){ .type = ENGINE_EVENT_RUNNER_CLOSED, .run = run });
 }
 
 /* ---- the connection to the cloud ---- */
@@ -386,7 +408,8 @@ void agent_connect(World *w, Device *d) {
         if (!d->agent_alive || d->online)
                 return;
         if (w->now < w->broker_back_at) {
-                push(w, d, EVENT_CONNECT, w->broker_back_at - w->now + rng_below(&w->rng, 2 * SEC), d->agent_life);
+                push(w, d, EVENT_CONNECT, w->broker_back_at - w->now + rng_below(&w->rng, 2 * SEC),
+                     d->agent_life);
                 return;
         }
         d->online = true;
@@ -438,6 +461,7 @@ static void agent_gone(World *w, Device *d) {
                 TrackDevice *td = &w->track[i].dev[d->index];
 
                 td->seen = td->asked = td->claim_sent = td->final_sent = td->final_once = false;
+                td->progress_sent = 0;
                 td->result &= td->record.exists; /* what was refused for good has no record */
         }
         device_disturbed(w, d);
@@ -485,7 +509,7 @@ void device_power_cut(World *w, Device *d, uint64_t down) {
                         w->runner[i].phase = RUNNER_DEAD;
         for (unsigned i = 0; i < w->n_conns; i++)
                 if (w->conn[i].id != 0 && w->conn[i].dev == d->index)
-                        w->conn[i] = (Conn) {};
+                        w->conn[i] = (Conn){};
         proc_drop_all(w, d->index);
         memset(d->slot, 0, sizeof(d->slot));
         memset(d->slot_mark, 0, sizeof(d->slot_mark));
@@ -504,5 +528,5 @@ void device_power_cut(World *w, Device *d, uint64_t down) {
         device_disturbed(w, d);
         track_update_all(w, d->index);
         if (down != USEC_NEVER)
-                world_push(w, (Event) { .at = w->now + down, .type = EVENT_BOOT, .dev = d->index });
+                world_push(w, (Event){ .at = w->now + down, .type = EVENT_BOOT, .dev = d->index });
 }

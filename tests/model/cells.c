@@ -22,9 +22,11 @@ static const char *no_update(SimState s) {
         case STATE_PREPARING:
         case STATE_PLANNED:
         case STATE_FINISHED:
-                return "this agent has sent no update for it; one is under way only where its runner died in that moment";
+                return "this agent has sent no update for it; one is under way only where its runner died in "
+                       "that moment";
         case STATE_ACKED:
-                return "the last update is answered; another is under way only where the cloud ended it in that moment";
+                return "the last update is answered; another is under way only where the cloud ended it in "
+                       "that moment";
         case STATE_CLAIMING:
         case STATE_STARTING:
         case STATE_RUNNING:
@@ -43,7 +45,8 @@ static const char *no_start(SimState s) {
         case STATE_PREPARING:
                 return "a runner was started for it already";
         case STATE_STARTING:
-                return "only an agent that is killed and back within these milliseconds starts another runner";
+                return "only an agent that is killed and back within these milliseconds starts another "
+                       "runner";
         case STATE_ACKED:
                 return "there is nothing left to ask a runner for";
         case STATE_QUEUED:

@@ -50,8 +50,8 @@ static void check_once(World *w, const Runner *r, Track *t, uint32_t step, uint3
                 world_violate(w, P2_ONCE, "%s: step %u is started again although on_interrupt says fail",
                               track_text(w, t), step + 1);
         if (td->started[step] > w->sc.max_attempts + 1)
-                world_violate(w, P2_ONCE, "%s: step %u is started %u times, max_attempts is %u", track_text(w, t),
-                              step + 1, td->started[step], w->sc.max_attempts);
+                world_violate(w, P2_ONCE, "%s: step %u is started %u times, max_attempts is %u",
+                              track_text(w, t), step + 1, td->started[step], w->sc.max_attempts);
         if (t->runs_on >= 0 && t->runs_on != (int) r->dev && !takeover)
                 world_violate(w, P2_ONCE, "%s runs on both devices", track_text(w, t));
         t->runs_on = (int) r->dev;
@@ -63,7 +63,8 @@ static void check_overlap(World *w, const Runner *r, const Track *t) {
         for (unsigned i = 0; i < w->n_tracks; i++)
                 others += &w->track[i] != t && w->track[i].dev[r->dev].live > 0;
         if (others >= w->sc.engine.max_concurrent)
-                world_violate(w, P4_NO_OVERLAP, "%s starts on device %u while %u other executions have a live process",
+                world_violate(w, P4_NO_OVERLAP,
+                              "%s starts on device %u while %u other executions have a live process",
                               track_text(w, t), r->dev, others);
         if (t->dev[r->dev].live > 0)
                 world_violate(w, P4_NO_OVERLAP, "%s starts a step while %u of its own processes are alive",
@@ -86,21 +87,24 @@ static bool was_claimed(const World *w, const Runner *r, const Track *t) {
 
 static void check_claim(World *w, const Runner *r, const Track *t) {
         if (!was_claimed(w, r, t))
-                world_violate(w, P5_CANCEL, "%s is started, and the cloud never accepted this run's claim (it is %s there)",
+                world_violate(w, P5_CANCEL,
+                              "%s is started, and the cloud never accepted this run's claim (it is %s there)",
                               track_text(w, t), t->gone ? "gone" : proto_status_name(t->status));
 }
 
 static void check_order(World *w, const Runner *r, const Track *t) {
-        if (w->sc.engine.max_concurrent > 1 || w->dev[1].exists || t->disturbed || t->dev[r->dev].started[0] > 1 ||
-            t->touched || t->n_claims > 1) /* an orphan, and so IN_PROGRESS: that comes first in the cloud's list */
+        if (w->sc.engine.max_concurrent > 1 || w->dev[1].exists || t->disturbed ||
+            t->dev[r->dev].started[0] > 1 || t->touched ||
+            t->n_claims > 1) /* an orphan, and so IN_PROGRESS: that comes first in the cloud's list */
                 return;
         for (unsigned i = 0; i < w->n_tracks; i++) {
                 const Track *o = &w->track[i];
-                bool before = o->key.queued_at < t->key.queued_at || (o->key.queued_at == t->key.queued_at && o < t);
+                bool before = o->key.queued_at < t->key.queued_at ||
+                              (o->key.queued_at == t->key.queued_at && o < t);
 
                 if (before && !o->disturbed && !o->gone && o->status == PROTO_STATUS_QUEUED)
-                        world_violate(w, P6_ORDER, "%s starts before %s, which is queued before it", track_text(w, t),
-                                      track_text(w, o));
+                        world_violate(w, P6_ORDER, "%s starts before %s, which is queued before it",
+                                      track_text(w, t), track_text(w, o));
         }
 }
 
@@ -115,12 +119,13 @@ void check_release(World *w, Runner *r, Track *t, uint32_t step, uint32_t attemp
 /* ---- P1: at a report ---- */
 
 static void check_details(World *w, const Track *t, const TrackDevice *td, const ProtoDetails *details) {
-        const char *code = proto_details_get(details, "exitCode"), *signal = proto_details_get(details, "signal");
+        const char *code = proto_details_get(details, "exitCode"),
+                   *signal = proto_details_get(details, "signal");
         int n = code ? atoi(code) : 0;
 
         if (code && (n < 0 || n > 255 || !td->any_code[n]))
-                world_violate(w, P1_TRUTH, "%s is reported with exit code %s, which no process had", track_text(w, t),
-                              code);
+                world_violate(w, P1_TRUTH, "%s is reported with exit code %s, which no process had",
+                              track_text(w, t), code);
         if (signal) {
                 bool any = false;
 
@@ -137,15 +142,56 @@ static void check_success(World *w, const Track *t, unsigned dev) {
         const JobScript *j = &w->sc.job[t->job];
 
         for (unsigned s = 0; s < j->n_steps; s++) {
-                bool good = td->zero[s] || (j->step[s].plan.ignore_failure && (td->started[s] > 0 || td->ended[s]));
+                bool good = td->zero[s] ||
+                            (j->step[s].plan.ignore_failure && (td->started[s] > 0 || td->ended[s]));
 
                 if (!good || j->bad)
-                        world_violate(w, P1_TRUTH, "%s is reported SUCCEEDED by device %u, but step %u did not exit 0",
+                        world_violate(w, P1_TRUTH,
+                                      "%s is reported SUCCEEDED by device %u, but step %u did not exit 0",
                                       track_text(w, t), dev, s + 1);
         }
 }
 
+/* Progress is sent no more often than configured, and newest wins. */
+static void check_progress(World *w, const Device *d, Track *t) {
+        TrackDevice *td = &t->dev[d->index];
+
+        if (!td->go)
+                return;
+        if (td->progress_sent != 0 && !t->disturbed &&
+            w->now - td->progress_sent < w->sc.engine.progress_interval_usec)
+                world_violate(w, P7_HARMLESS, "%s: progress is sent %.3f s after the last", track_text(w, t),
+                              (double) (w->now - td->progress_sent) / 1e6);
+        td->progress_sent = w->now;
+}
+
+/* What every update has, and why a failure is one. */
+static void check_update(World *w, const Device *d, const ProtoRequest *r) {
+        const char *claim = proto_details_get(&r->details, "claim");
+        Track *t = NULL;
+
+        if (r->execution_number < 1 || r->expected_version < 1)
+                world_violate(w, P2_ONCE, "an update of %s names no execution number or no version",
+                              r->job_id);
+        if (r->status == PROTO_STATUS_IN_PROGRESS && !claim)
+                world_violate(w, P2_ONCE, "%s is set IN_PROGRESS without a claim", r->job_id);
+        for (unsigned i = w->n_tracks; i-- > 0 && !t;)
+                if (strcmp(w->track[i].key.job_id, r->job_id) == 0 &&
+                    w->track[i].key.number == r->execution_number)
+                        t = &w->track[i];
+        if (!t)
+                return;
+        if (r->status == PROTO_STATUS_IN_PROGRESS)
+                check_progress(w, d, t);
+        else if (r->status != PROTO_STATUS_SUCCEEDED && !t->stripped &&
+                 !proto_details_get(&r->details, "reason"))
+                world_violate(w, P1_TRUTH, "%s is reported %s without a reason", track_text(w, t),
+                              proto_status_name(r->status));
+}
+
 void check_publish(World *w, Device *d, const ProtoRequest *r) {
+        if (r->kind == TOPIC_UPDATE)
+                check_update(w, d, r);
         if (r->kind != TOPIC_UPDATE || !proto_status_terminal(r->status))
                 return;
         for (unsigned i = w->n_tracks; i-- > 0;) {
@@ -154,7 +200,8 @@ void check_publish(World *w, Device *d, const ProtoRequest *r) {
                 /* The newest of this number; an older one of a job made anew is told apart by what it ran. */
                 if (strcmp(t->key.job_id, r->job_id) != 0 || t->key.number != r->execution_number)
                         continue;
-                if (t->terminal_at == 0 && r->status == PROTO_STATUS_SUCCEEDED && t->dev[d->index].started[0] > 0)
+                if (t->terminal_at == 0 && r->status == PROTO_STATUS_SUCCEEDED &&
+                    t->dev[d->index].started[0] > 0)
                         check_success(w, t, d->index);
                 if (t->terminal_at == 0 && t->dev[d->index].started[0] > 0)
                         check_details(w, t, &t->dev[d->index], &r->details);
@@ -201,11 +248,13 @@ void check_final(World *w, Track *t) {
         if (t->status == PROTO_STATUS_SUCCEEDED)
                 check_success(w, t, (unsigned) t->ended_by);
         if (t->status == PROTO_STATUS_REJECTED && td->started[0] > 0 && !td->any_code[65])
-                world_violate(w, P1_TRUTH, "%s is REJECTED after a step that did not ask for it", track_text(w, t));
+                world_violate(w, P1_TRUTH, "%s is REJECTED after a step that did not ask for it",
+                              track_text(w, t));
         if (td->durable_result && td->durable_status != t->status)
-                world_violate(w, P3_NOTHING_LOST, "%s: the verdict %s was durable at %.6f s, the same device reports %s",
-                              track_text(w, t), proto_status_name(td->durable_status), (double) td->durable_at / 1e6,
-                              proto_status_name(t->status));
+                world_violate(w, P3_NOTHING_LOST,
+                              "%s: the verdict %s was durable at %.6f s, the same device reports %s",
+                              track_text(w, t), proto_status_name(td->durable_status),
+                              (double) td->durable_at / 1e6, proto_status_name(t->status));
 }
 
 void check_result_told(World *w, Runner *r, const WireMessage *m) {
@@ -233,7 +282,8 @@ void check_doomed(World *w) {
 
                 for (unsigned n = 0; n < DEVICES && t->terminal_at != 0; n++) {
                         const Device *d = &w->dev[n];
-                        uint64_t known = MAX_OF(t->terminal_at, d->clear_since), bound = grace_of(w, t) + STOP_BOUND;
+                        uint64_t known = MAX_OF(t->terminal_at, d->clear_since),
+                                 bound = grace_of(w, t) + STOP_BOUND;
 
                         if (t->dev[n].live == 0 || known == USEC_NEVER || d->missed)
                                 continue;
@@ -242,10 +292,13 @@ void check_doomed(World *w) {
                                 bound += w->sc.engine.poll_interval_usec;
                         if (w->now > known + bound)
                                 world_violate(w, P5_CANCEL,
-                                              "%s is %s in the cloud since %.6f s, device %u can know it since %.6f s, and "
+                                              "%s is %s in the cloud since %.6f s, device %u can know it "
+                                              "since %.6f s, and "
                                               "%u of its processes are alive",
-                                              track_text(w, t), t->gone ? "gone" : proto_status_name(t->status),
-                                              (double) t->terminal_at / 1e6, n, (double) known / 1e6, t->dev[n].live);
+                                              track_text(w, t),
+                                              t->gone ? "gone" : proto_status_name(t->status),
+                                              (double) t->terminal_at / 1e6, n, (double) known / 1e6,
+                                              t->dev[n].live);
                 }
         }
 }
@@ -259,7 +312,8 @@ static bool is_excused(const World *w, const Track *t) {
         for (unsigned n = 0; n < DEVICES; n++)
                 if (t->dev[n].record.exists && !w->dev[n].dead_for_good)
                         return false;
-        return elsewhere && t->status == PROTO_STATUS_IN_PROGRESS && w->sc.engine.on_orphan == ENGINE_ORPHAN_LEAVE;
+        return elsewhere && t->status == PROTO_STATUS_IN_PROGRESS &&
+               w->sc.engine.on_orphan == ENGINE_ORPHAN_LEAVE;
 }
 
 bool check_settled(World *w) {
@@ -283,25 +337,30 @@ static void check_manners(World *w, const Track *t) {
         if (w->sc.n_triggers > 0 || w->sc.noise > 0 || w->dev[1].exists || t->ended_by != 0)
                 return;
         if (td->claims_sent > 1 || td->finals_sent != 1)
-                world_violate(w, P7_HARMLESS, "%s took %u claims and %u final updates, and nothing went wrong",
+                world_violate(w, P7_HARMLESS,
+                              "%s took %u claims and %u final updates, and nothing went wrong",
                               track_text(w, t), td->claims_sent, td->finals_sent);
 }
 
 static void check_track_end(World *w, const Track *t) {
         check_manners(w, t);
         if (t->terminal_at == 0 && !is_excused(w, t))
-                world_violate(w, P3_NOTHING_LOST, "%s is still %s in the cloud, long after the faults stopped; on device 0 "
-                              "it is %s", track_text(w, t), proto_status_name(t->status),
+                world_violate(w, P3_NOTHING_LOST,
+                              "%s is still %s in the cloud, long after the faults stopped; on device 0 "
+                              "it is %s",
+                              track_text(w, t), proto_status_name(t->status),
                               sim_state_name(t->dev[0].state));
         for (unsigned n = 0; n < DEVICES; n++) {
                 if (!w->dev[n].exists || w->dev[n].dead_for_good)
                         continue;
                 if (t->dev[n].record.exists)
-                        world_violate(w, P3_NOTHING_LOST, "the record of %s is still on device %u, long after the faults "
-                                      "stopped (%s in the cloud)", track_text(w, t), n,
-                                      t->gone ? "gone" : proto_status_name(t->status));
+                        world_violate(w, P3_NOTHING_LOST,
+                                      "the record of %s is still on device %u, long after the faults "
+                                      "stopped (%s in the cloud)",
+                                      track_text(w, t), n, t->gone ? "gone" : proto_status_name(t->status));
                 if (t->dev[n].live > 0)
-                        world_violate(w, P5_CANCEL, "%s still has a process on device %u", track_text(w, t), n);
+                        world_violate(w, P5_CANCEL, "%s still has a process on device %u", track_text(w, t),
+                                      n);
         }
 }
 
@@ -309,5 +368,6 @@ void check_end(World *w) {
         for (unsigned i = 0; i < w->n_tracks && w->broken == PROMISE_NONE; i++)
                 check_track_end(w, &w->track[i]);
         if (w->broken == PROMISE_NONE && (w->n_runners > 0 || w->live_procs > 0))
-                world_violate(w, P8_NEVER_GIVE_UP, "%u runners and %u processes are left", w->n_runners, w->live_procs);
+                world_violate(w, P8_NEVER_GIVE_UP, "%u runners and %u processes are left", w->n_runners,
+                              w->live_procs);
 }

@@ -25,7 +25,7 @@ void cloud_schedule(World *w) {
         if (deadline == USEC_NEVER)
                 return;
         at = deadline <= cloud_now(w) ? w->now : w->now + (deadline - cloud_now(w));
-        w->cloud_tick_seq = world_push(w, (Event) { .at = at, .type = EVENT_CLOUD_TICK });
+        w->cloud_tick_seq = world_push(w, (Event){ .at = at, .type = EVENT_CLOUD_TICK });
 }
 
 /* Replies go to whoever asked (on an ordinary broker: to every device of the thing), notifications to all. */
@@ -52,9 +52,14 @@ void cloud_flush(World *w, int actor) {
 void cloud_create(World *w, unsigned job) {
         JobScript *j = &w->sc.job[job];
         char document[96];
-        int n = snprintf(document, sizeof(document), "{\"operation\":\"%s\",\"generation\":%u}", j->id, j->generation);
-        ModelCreate c = { .thing = w->sc.engine.thing, .job_id = j->id, .document = document, .document_len = (size_t) n,
-                          .in_progress_timeout_minutes = j->timeout_minutes, .retries = j->retries };
+        int n = snprintf(document, sizeof(document), "{\"operation\":\"%s\",\"generation\":%u}", j->id,
+                         j->generation);
+        ModelCreate c = { .thing = w->sc.engine.thing,
+                          .job_id = j->id,
+                          .document = document,
+                          .document_len = (size_t) n,
+                          .in_progress_timeout_minutes = j->timeout_minutes,
+                          .retries = j->retries };
         Error e = {};
 
         j->created = true;
@@ -85,8 +90,8 @@ static ProtoCode reject_code(World *w, const Topic *topic, const Event *e) {
 }
 
 static Fault code_fault(ProtoCode code) {
-        return code == PROTO_CODE_REQUEST_THROTTLED ? FAULT_THROTTLED
-               : code == PROTO_CODE_INTERNAL_ERROR  ? FAULT_INTERNAL_ERROR
+        return code == PROTO_CODE_REQUEST_THROTTLED  ? FAULT_THROTTLED
+               : code == PROTO_CODE_INTERNAL_ERROR   ? FAULT_INTERNAL_ERROR
                : code == PROTO_CODE_VERSION_MISMATCH ? FAULT_VERSION_MISMATCH
                                                      : FAULT_INVALID_REQUEST;
 }
@@ -100,6 +105,7 @@ static void count_message(World *w, Fault f, const Topic *topic, unsigned dev) {
                         continue;
                 fault_count(w, f, t, dev);
                 t->disturbed = true;
+                t->stripped |= f == FAULT_INVALID_REQUEST;
                 if (topic->job_id[0] != '\0')
                         break;
         }
@@ -118,8 +124,12 @@ static bool request_fault(World *w, Event *e, const Topic *topic) {
                 count_message(w, FAULT_LOST_REQUEST, topic, e->dev);
                 return true;
         }
-        again = (Event) { .at = w->now + rng_between(&w->rng, 1, 3 * SEC), .type = EVENT_TO_CLOUD, .dev = e->dev,
-                          .id = e->id, .value = 1, .len = e->len };
+        again = (Event){ .at = w->now + rng_between(&w->rng, 1, 3 * SEC),
+                         .type = EVENT_TO_CLOUD,
+                         .dev = e->dev,
+                         .id = e->id,
+                         .value = 1,
+                         .len = e->len };
         if (kind == 1 || fault_armed(w, FAULT_REORDER_REQUEST)) {
                 count_message(w, FAULT_REORDER_REQUEST, topic, e->dev);
                 again.topic = TAKE(e->topic);
@@ -184,7 +194,8 @@ void cloud_outside_change(World *w, Track *t) {
         t->disturbed = true;
         for (unsigned i = 0; i < DEVICES; i++)
                 device_disturbed(w, &w->dev[i]);
-        r = model_request(w->model, cloud_now(w), topic, w->scratch.data, w->scratch.len, PROTO_CODE_NONE, &w->out);
+        r = model_request(w->model, cloud_now(w), topic, w->scratch.data, w->scratch.len, PROTO_CODE_NONE,
+                          &w->out);
         assert(r >= 0);
         cloud_flush(w, -1);
 }

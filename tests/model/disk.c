@@ -43,7 +43,8 @@ static int fail(World *w, Runner *r, Track *t, size_t was, int error) {
         f->data.len = was;
         if (was == 0)
                 f->exists = false;
-        TRACE(w, 1, "device %u: the record of %s cannot be written: %s", r->dev, track_text(w, t), strerror(-error));
+        TRACE(w, 1, "device %u: the record of %s cannot be written: %s", r->dev, track_text(w, t),
+              strerror(-error));
         return error;
 }
 
@@ -86,8 +87,8 @@ int disk_append(World *w, Runner *r, Track *t, const RecordEntry *e) {
         }
         c = record_encode(e, &f->data);
         if (c < 0) {
-                world_violate(w, P7_HARMLESS, "%s: a record entry of type %d cannot be encoded", track_text(w, t),
-                              (int) e->type);
+                world_violate(w, P7_HARMLESS, "%s: a record entry of type %d cannot be encoded",
+                              track_text(w, t), (int) e->type);
                 return c;
         }
         f->exists = true;
@@ -179,12 +180,13 @@ int disk_load(World *w, Device *d, Track *t, RecordState *ret) {
         Error e = {};
         int r;
 
-        *ret = (RecordState) {};
+        *ret = (RecordState){};
         if (!f->exists)
                 return 0;
         r = record_replay(f->data.data ? f->data.data : "", f->data.len, ret, &e);
         if (r < 0) {
-                world_violate(w, P7_HARMLESS, "%s: the record cannot be read again: %s", track_text(w, t), e.text);
+                world_violate(w, P7_HARMLESS, "%s: the record cannot be read again: %s", track_text(w, t),
+                              e.text);
                 return r;
         }
         if (ret->phase == RECORD_NONE) {

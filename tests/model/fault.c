@@ -7,7 +7,8 @@ void fault_count_in(World *w, Fault f, const Track *t, unsigned dev, SimState s)
                 return;
         if (w->table)
                 w->table[f][s]++;
-        TRACE(w, 1, "*** %s while %s is %s on device %u", fault_name(f), track_text(w, t), sim_state_name(s), dev);
+        TRACE(w, 1, "*** %s while %s is %s on device %u", fault_name(f), track_text(w, t), sim_state_name(s),
+              dev);
 }
 
 void fault_count(World *w, Fault f, const Track *t, unsigned dev) {
@@ -67,8 +68,9 @@ static void fire_operator(World *w, Fault f, Track *t, unsigned dev) {
         cloud_flush(w, -1);
         /* queuedAt is in seconds: made anew within the same second the job could not be told from the old one. */
         if (r >= 0 && f == FAULT_RECREATE)
-                world_push(w, (Event) { .at = w->now + rng_between(&w->rng, 1100 * MSEC, 5 * SEC), .type = EVENT_RECREATE,
-                                        .value = t->job });
+                world_push(w, (Event){ .at = w->now + rng_between(&w->rng, 1100 * MSEC, 5 * SEC),
+                                       .type = EVENT_RECREATE,
+                                       .value = t->job });
 }
 
 static void fire_device(World *w, Fault f, unsigned dev) {
@@ -104,8 +106,9 @@ static void fire_device(World *w, Fault f, unsigned dev) {
                 d->wall_offset = (int64_t) rng_below(rng, 630000000) - 315000000;
         else if (f == FAULT_DISK_FULL) {
                 d->disk_full = true;
-                world_push(w, (Event) { .at = w->now + rng_between(rng, 1 * SEC, 3 * MINUTE), .type = EVENT_DISK_FREE,
-                                        .dev = dev });
+                world_push(w, (Event){ .at = w->now + rng_between(rng, 1 * SEC, 3 * MINUTE),
+                                       .type = EVENT_DISK_FREE,
+                                       .dev = dev });
         }
         device_disturbed(w, d);
 }
@@ -117,7 +120,7 @@ static void fire_second_device(World *w) {
                 return;
         fault_count_all(w, FAULT_SECOND_DEVICE, 0);
         d->exists = true;
-        world_push(w, (Event) { .at = w->now, .type = EVENT_BOOT, .dev = 1 });
+        world_push(w, (Event){ .at = w->now, .type = EVENT_BOOT, .dev = 1 });
         for (unsigned i = 0; i < w->n_tracks; i++)
                 w->track[i].disturbed = w->track[i].outcome_open = true;
 }
@@ -152,9 +155,9 @@ static void create_one(World *w) {
 /* Where a state is short and nothing is said or started in it by itself, something is made to be. */
 static void provoke(World *w, Fault f, Track *t, unsigned dev) {
         static const Fault requests[] = { FAULT_LOST_REQUEST, FAULT_DUPLICATE_REQUEST, FAULT_REORDER_REQUEST,
-                                          FAULT_LOST_REPLY, FAULT_THROTTLED, FAULT_INTERNAL_ERROR };
-        static const Fault messages[] = { FAULT_LOST_NOTIFICATION, FAULT_DUPLICATE_MESSAGE, FAULT_REORDER_MESSAGE,
-                                          FAULT_MALFORMED };
+                                          FAULT_LOST_REPLY,   FAULT_THROTTLED,         FAULT_INTERNAL_ERROR };
+        static const Fault messages[] = { FAULT_LOST_NOTIFICATION, FAULT_DUPLICATE_MESSAGE,
+                                          FAULT_REORDER_MESSAGE, FAULT_MALFORMED };
         Device *d = &w->dev[dev];
         SimState s = t->dev[dev].state;
         Runner *r = runner_of(w, dev, track_index(w, t));
@@ -237,8 +240,9 @@ void fault_fire(World *w, Fault f, Track *t, unsigned dev) {
                 if (t)
                         provoke(w, f, t, dev);
                 /* While a process lives only a runner that is told to stop writes. */
-                if ((f == FAULT_KILL_RUNNER_IN_PERSIST || f == FAULT_READ_ONLY || f == FAULT_POWER_CUT_BEFORE_PERSIST ||
-                     f == FAULT_POWER_CUT_IN_PERSIST || f == FAULT_POWER_CUT_AFTER_PERSIST) &&
+                if ((f == FAULT_KILL_RUNNER_IN_PERSIST || f == FAULT_READ_ONLY ||
+                     f == FAULT_POWER_CUT_BEFORE_PERSIST || f == FAULT_POWER_CUT_IN_PERSIST ||
+                     f == FAULT_POWER_CUT_AFTER_PERSIST) &&
                     t && t->dev[dev].live > 0 && rng_chance(&w->rng, 800))
                         fire_runner(w, FAULT_STOP_RUNNER, t, dev);
                 break;

@@ -87,7 +87,8 @@ static int run_workers(const Options *o, Result *results, bool *ret_crashed) {
                 if (pid[i] < 0)
                         return -errno;
                 if (pid[i] == 0) {
-                        run_range(&results[i], o->first + i, o->first + o->seeds, o->workers, o->bug, PROMISE_NONE);
+                        run_range(&results[i], o->first + i, o->first + o->seeds, o->workers, o->bug,
+                                  PROMISE_NONE);
                         _exit(0);
                 }
         }
@@ -137,7 +138,8 @@ static unsigned print_table(const uint64_t table[FAULT_COUNT][STATE_COUNT]) {
 }
 
 static int check_seeds(const Options *o) {
-        Result *results = mmap(NULL, sizeof(Result) * o->workers, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        Result *results = mmap(NULL, sizeof(Result) * o->workers, PROT_READ | PROT_WRITE,
+                               MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         static uint64_t table[FAULT_COUNT][STATE_COUNT];
         static Found found[WORKERS_MAX * FOUND_MAX];
         uint64_t runs = 0, events = 0, violations = 0;
@@ -169,15 +171,16 @@ static int check_seeds(const Options *o) {
         /* A short run cannot reach every cell. */
         if (o->seeds < 10000 || o->bug != BUG_NONE)
                 missing = 0;
-        printf("\n%" PRIu64 " seeds from %" PRIu64 ", %" PRIu64 " events: %" PRIu64 " violations%s", runs, o->first, events,
-               violations, crashed ? ", crashed" : "");
+        printf("\n%" PRIu64 " seeds from %" PRIu64 ", %" PRIu64 " events: %" PRIu64 " violations%s", runs,
+               o->first, events, violations, crashed ? ", crashed" : "");
         printf(missing ? ", %u cells of the table not reached\n" : "\n", missing);
         return violations > 0 || missing > 0 || crashed;
 }
 
 /* The test of the test: each sown bug must be seen to break its promise. */
 static int check_bugs(const Options *o) {
-        Result *results = mmap(NULL, sizeof(Result) * BUG_COUNT, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        Result *results = mmap(NULL, sizeof(Result) * BUG_COUNT, PROT_READ | PROT_WRITE,
+                               MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         unsigned missed = 0;
 
         if (results == MAP_FAILED)
@@ -208,7 +211,8 @@ static int check_bugs(const Options *o) {
                 missed += !hit;
                 printf("%s %u - %s (%s): ", hit ? "ok" : "not ok", b, bug_name((Bug) b), bug_story((Bug) b));
                 if (hit)
-                        printf("breaks %s at seed %" PRIu64 ": %s\n", promise_name(promise), hit->seed, hit->story);
+                        printf("breaks %s at seed %" PRIu64 ": %s\n", promise_name(promise), hit->seed,
+                               hit->story);
                 else
                         printf("%s not seen broken in %" PRIu64 " seeds (%" PRIu64 " other violations)\n",
                                promise_name(promise), result->runs, result->violations);
@@ -228,8 +232,8 @@ static int run_one(const Options *o) {
         if (broken)
                 printf("seed %" PRIu64 " breaks %s: %s\n", o->first, promise_name(w->broken), w->story);
         else
-                printf("seed %" PRIu64 ": every promise kept, %" PRIu64 " events, %.1f s of virtual time\n", o->first,
-                       w->steps, (double) w->now / 1e6);
+                printf("seed %" PRIu64 ": every promise kept, %" PRIu64 " events, %.1f s of virtual time\n",
+                       o->first, w->steps, (double) w->now / 1e6);
         world_free(w);
         free(w);
         return broken;
@@ -238,9 +242,11 @@ static int run_one(const Options *o) {
 /* ---- the command line ---- */
 
 static int usage(FILE *f) {
-        fprintf(f, "usage: model-check [--seeds N] [--first S] [--workers N] [--bug NAME]   many seeds, then the table\n"
+        fprintf(f, "usage: model-check [--seeds N] [--first S] [--workers N] [--bug NAME]   many seeds, then "
+                   "the table\n"
                    "       model-check --seed S [--trace] [--bug NAME]                      one seed\n"
-                   "       model-check --bugs [--bug NAME]                                  each sown bug must be caught\n"
+                   "       model-check --bugs [--bug NAME]                                  each sown bug "
+                   "must be caught\n"
                    "bugs:");
         for (unsigned b = 1; b < BUG_COUNT; b++)
                 fprintf(f, " %s", bug_name((Bug) b));
@@ -267,10 +273,15 @@ static int parse_bug(const char *text, Bug *ret) {
 
 static int parse_options(int argc, char **argv, Options *o) {
         static const struct option options[] = {
-                { "seeds", required_argument, NULL, 'n' }, { "first", required_argument, NULL, 'f' },
-                { "seed", required_argument, NULL, 's' },  { "trace", no_argument, NULL, 't' },
-                { "bug", required_argument, NULL, 'b' },   { "bugs", no_argument, NULL, 'B' },
-                { "workers", required_argument, NULL, 'w' }, { "help", no_argument, NULL, 'h' }, {},
+                { "seeds", required_argument, NULL, 'n' },
+                { "first", required_argument, NULL, 'f' },
+                { "seed", required_argument, NULL, 's' },
+                { "trace", no_argument, NULL, 't' },
+                { "bug", required_argument, NULL, 'b' },
+                { "bugs", no_argument, NULL, 'B' },
+                { "workers", required_argument, NULL, 'w' },
+                { "help", no_argument, NULL, 'h' },
+                {},
         };
         uint64_t n = 0;
         int c, r = 0;
@@ -299,7 +310,9 @@ static int parse_options(int argc, char **argv, Options *o) {
 
 int main(int argc, char **argv) {
         long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-        Options o = { .first = 1, .seeds = 10000, .table = true, .workers = (unsigned) MIN_OF(MAX_OF(cpus, 1), 8) };
+        Options o = {
+                .first = 1, .seeds = 10000, .table = true, .workers = (unsigned) MIN_OF(MAX_OF(cpus, 1), 8)
+        };
         int r;
 
         if (parse_options(argc, argv, &o) < 0)

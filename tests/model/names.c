@@ -48,10 +48,12 @@ const char *fault_name(Fault f) {
 
 const char *sim_state_name(SimState s) {
         static const char *const names[STATE_COUNT] = {
-                [STATE_UNKNOWN] = "unknown",   [STATE_QUEUED] = "queued",     [STATE_PREPARING] = "preparing",
-                [STATE_PLANNED] = "planned",   [STATE_CLAIMING] = "claiming", [STATE_STARTING] = "starting",
-                [STATE_RUNNING] = "running",   [STATE_KILLING] = "killing",   [STATE_FINISHED] = "finished",
-                [STATE_REPORTING] = "reporting", [STATE_ACKED] = "acked",
+                [STATE_UNKNOWN] = "unknown",     [STATE_QUEUED] = "queued",
+                [STATE_PREPARING] = "preparing", [STATE_PLANNED] = "planned",
+                [STATE_CLAIMING] = "claiming",   [STATE_STARTING] = "starting",
+                [STATE_RUNNING] = "running",     [STATE_KILLING] = "killing",
+                [STATE_FINISHED] = "finished",   [STATE_REPORTING] = "reporting",
+                [STATE_ACKED] = "acked",
         };
 
         return names[s];
@@ -79,21 +81,28 @@ static const struct {
         const char *story;
 } bugs[BUG_COUNT] = {
         [BUG_NONE] = { "none", PROMISE_NONE, "" },
-        [BUG_EXEC_BEFORE_RECORD] = { "exec-before-record", P2_ONCE, "`started` is written but not synced before exec" },
+        [BUG_EXEC_BEFORE_RECORD] = { "exec-before-record", P2_ONCE,
+                                     "`started` is written but not synced before exec" },
         [BUG_PERSIST_FAILURE_IGNORED] = { "persist-failure-ignored", P2_ONCE,
                                           "actions behind a failed PERSIST are carried out all the same" },
-        [BUG_MEMORY_DEDUPE] = { "memory-dedupe", P2_ONCE, "a new runner does not read the record: dedupe in memory only" },
+        [BUG_MEMORY_DEDUPE] = { "memory-dedupe", P2_ONCE,
+                                "a new runner does not read the record: dedupe in memory only" },
         [BUG_FINAL_ONCE] = { "final-once", P3_NOTHING_LOST, "the final status is published only once" },
-        [BUG_ACK_EARLY] = { "ack-early", P3_NOTHING_LOST, "the runner gets its ack when the final status is sent" },
-        [BUG_RESULT_EARLY] = { "result-early", P4_NO_OVERLAP, "the result is told before the process tree is empty" },
-        [BUG_LEFTOVERS] = { "leftovers", P4_NO_OVERLAP, "a new runner does not end what a killed one left behind" },
+        [BUG_ACK_EARLY] = { "ack-early", P3_NOTHING_LOST,
+                            "the runner gets its ack when the final status is sent" },
+        [BUG_RESULT_EARLY] = { "result-early", P4_NO_OVERLAP,
+                               "the result is told before the process tree is empty" },
+        [BUG_LEFTOVERS] = { "leftovers", P4_NO_OVERLAP,
+                            "a new runner does not end what a killed one left behind" },
         [BUG_CANCEL_IGNORED] = { "cancel-ignored", P5_CANCEL, "the runner passes over a cancel" },
         [BUG_GO_EARLY] = { "go-early", P5_CANCEL, "go is sent with the claim, not after its acceptance" },
-        [BUG_STALE_TOKENS] = { "stale-tokens", P3_NOTHING_LOST, "a reply with an old token is taken for the newest request's" },
+        [BUG_STALE_TOKENS] = { "stale-tokens", P3_NOTHING_LOST,
+                               "a reply with an old token is taken for the newest request's" },
         [BUG_CLAIM_UNCHECKED] = { "claim-unchecked", P2_ONCE, "the claim carries no expected version" },
         [BUG_ORDER_REVERSED] = { "order-reversed", P6_ORDER, "lists are read from the end" },
         [BUG_SIGNAL_IS_ZERO] = { "signal-is-zero", P1_TRUTH, "an ending by signal is read as exit 0" },
-        [BUG_FAILURE_IS_SUCCESS] = { "failure-is-success", P1_TRUTH, "an interrupted run is reported SUCCEEDED" },
+        [BUG_FAILURE_IS_SUCCESS] = { "failure-is-success", P1_TRUTH,
+                                     "an interrupted run is reported SUCCEEDED" },
 };
 
 const char *bug_name(Bug b) {

@@ -14,8 +14,13 @@ void net_publish(World *w, Device *d, const char *topic, const char *data, size_
         uint64_t at = w->now + latency(w);
 
         d->to_cloud_at = MAX_OF(d->to_cloud_at + 1, at);
-        world_push(w, (Event) { .at = d->to_cloud_at, .type = EVENT_TO_CLOUD, .dev = d->index, .id = d->session,
-                                .topic = world_copy(topic, strlen(topic)), .data = world_copy(data, len), .len = len });
+        world_push(w, (Event){ .at = d->to_cloud_at,
+                               .type = EVENT_TO_CLOUD,
+                               .dev = d->index,
+                               .id = d->session,
+                               .topic = world_copy(topic, strlen(topic)),
+                               .data = world_copy(data, len),
+                               .len = len });
 }
 
 void net_to_device(World *w, Device *d, const char *topic, const char *data, size_t len) {
@@ -25,8 +30,13 @@ void net_to_device(World *w, Device *d, const char *topic, const char *data, siz
                 return;
         at = w->now + latency(w);
         d->to_device_at = MAX_OF(d->to_device_at + 1, at);
-        world_push(w, (Event) { .at = d->to_device_at, .type = EVENT_TO_DEVICE, .dev = d->index, .id = d->session,
-                                .topic = world_copy(topic, strlen(topic)), .data = world_copy(data, len), .len = len });
+        world_push(w, (Event){ .at = d->to_device_at,
+                               .type = EVENT_TO_DEVICE,
+                               .dev = d->index,
+                               .id = d->session,
+                               .topic = world_copy(topic, strlen(topic)),
+                               .data = world_copy(data, len),
+                               .len = len });
 }
 
 static void count_message(World *w, Fault f, const Topic *topic, Device *d) {
@@ -58,8 +68,12 @@ static bool message_fault(World *w, Device *d, Event *e, const Topic *topic) {
                         d->missed = true;
                 return true;
         }
-        again = (Event) { .at = w->now + rng_between(&w->rng, 1, 3 * SEC), .type = EVENT_TO_DEVICE, .dev = e->dev,
-                          .id = e->id, .value = 1, .len = e->len };
+        again = (Event){ .at = w->now + rng_between(&w->rng, 1, 3 * SEC),
+                         .type = EVENT_TO_DEVICE,
+                         .dev = e->dev,
+                         .id = e->id,
+                         .value = 1,
+                         .len = e->len };
         if (kind == 1 || fault_armed(w, FAULT_REORDER_MESSAGE)) {
                 count_message(w, FAULT_REORDER_MESSAGE, topic, d);
                 again.topic = TAKE(e->topic);
@@ -91,7 +105,8 @@ static void remember(World *w, const Event *e) {
                 free(w->remembered[i].data);
         } else
                 w->n_remembered++;
-        w->remembered[i] = (Remembered) { world_copy(e->topic, strlen(e->topic)), world_copy(e->data, e->len), e->len };
+        w->remembered[i] =
+                (Remembered){ world_copy(e->topic, strlen(e->topic)), world_copy(e->data, e->len), e->len };
 }
 
 static bool foreign(const Device *d, const ProtoMessage *m) {
@@ -109,8 +124,14 @@ void net_deliver(World *w, Event *e) {
         if (!d->online || d->session != e->id)
                 return;
         if (w->now < d->suspended_until) {
-                world_push(w, (Event) { .at = d->suspended_until, .type = EVENT_TO_DEVICE, .dev = e->dev, .id = e->id,
-                                        .value = e->value, .topic = TAKE(e->topic), .data = TAKE(e->data), .len = e->len });
+                world_push(w, (Event){ .at = d->suspended_until,
+                                       .type = EVENT_TO_DEVICE,
+                                       .dev = e->dev,
+                                       .id = e->id,
+                                       .value = e->value,
+                                       .topic = TAKE(e->topic),
+                                       .data = TAKE(e->data),
+                                       .len = e->len });
                 return;
         }
         topic = topic_parse(e->topic, w->sc.engine.thing);
@@ -139,22 +160,29 @@ void net_stale(World *w, Device *d) {
         m = &w->remembered[rng_below(&w->rng, w->n_remembered)];
         fault_count_all(w, FAULT_STALE, d->index);
         device_disturbed(w, d);
-        world_push(w, (Event) { .at = w->now + latency(w), .type = EVENT_TO_DEVICE, .dev = d->index, .id = d->session,
-                                .value = 1, .topic = world_copy(m->topic, strlen(m->topic)), .data = world_copy(m->data, m->len),
-                                .len = m->len });
+        world_push(w, (Event){ .at = w->now + latency(w),
+                               .type = EVENT_TO_DEVICE,
+                               .dev = d->index,
+                               .id = d->session,
+                               .value = 1,
+                               .topic = world_copy(m->topic, strlen(m->topic)),
+                               .data = world_copy(m->data, m->len),
+                               .len = m->len });
 }
 
 /* A reply that nobody here asked for: of another client of the thing, of an earlier life, or without a token. */
 void net_foreign(World *w, Device *d, const Track *t) {
         CLEANUP_MESSAGE ProtoMessage m = {};
-        static const ProtoCode codes[] = { PROTO_CODE_NONE, PROTO_CODE_VERSION_MISMATCH, PROTO_CODE_RESOURCE_NOT_FOUND,
-                                           PROTO_CODE_INVALID_STATE_TRANSITION, PROTO_CODE_TERMINAL_STATE_REACHED };
+        static const ProtoCode codes[] = { PROTO_CODE_NONE, PROTO_CODE_VERSION_MISMATCH,
+                                           PROTO_CODE_RESOURCE_NOT_FOUND, PROTO_CODE_INVALID_STATE_TRANSITION,
+                                           PROTO_CODE_TERMINAL_STATE_REACHED };
         Topic topic = {};
         char text[TOPIC_TEXT_MAX];
 
         m.code = codes[rng_below(&w->rng, ELEMENTSOF(codes))];
-        m.kind = topic.kind = m.code == PROTO_CODE_TERMINAL_STATE_REACHED || rng_chance(&w->rng, 300) ? TOPIC_DESCRIBE
-                                                                                                    : TOPIC_UPDATE;
+        m.kind = topic.kind = m.code == PROTO_CODE_TERMINAL_STATE_REACHED || rng_chance(&w->rng, 300)
+                                      ? TOPIC_DESCRIBE
+                                      : TOPIC_UPDATE;
         m.reply = topic.reply = m.code == PROTO_CODE_NONE ? TOPIC_ACCEPTED : TOPIC_REJECTED;
         m.has_token = rng_chance(&w->rng, 800);
         (void) snprintf(m.token, sizeof(m.token), "other%u-%u", d->index, ++w->foreign_counter);
@@ -169,7 +197,12 @@ void net_foreign(World *w, Device *d, const Track *t) {
         buf_clear(&w->scratch);
         if (topic_format(&topic, text) < 0 || proto_message_encode(&m, &w->scratch) < 0)
                 return;
-        world_push(w, (Event) { .at = w->now + latency(w), .type = EVENT_TO_DEVICE, .dev = d->index, .id = d->session,
-                                .value = 1, .topic = world_copy(text, strlen(text)),
-                                .data = world_copy(w->scratch.data, w->scratch.len), .len = w->scratch.len });
+        world_push(w, (Event){ .at = w->now + latency(w),
+                               .type = EVENT_TO_DEVICE,
+                               .dev = d->index,
+                               .id = d->session,
+                               .value = 1,
+                               .topic = world_copy(text, strlen(text)),
+                               .data = world_copy(w->scratch.data, w->scratch.len),
+                               .len = w->scratch.len });
 }

@@ -10,7 +10,7 @@ static Proc *proc_new(World *w) {
                 if (w->proc[i].id == 0) {
                         if (i >= w->n_procs)
                                 w->n_procs = i + 1;
-                        w->proc[i] = (Proc) { .id = ++w->next_id };
+                        w->proc[i] = (Proc){ .id = ++w->next_id };
                         w->live_procs++;
                         return &w->proc[i];
                 }
@@ -19,8 +19,11 @@ static Proc *proc_new(World *w) {
 }
 
 static void push(World *w, const Proc *p, EventType type, uint64_t delay) {
-        world_push(w, (Event) { .at = w->now + delay, .type = type, .dev = p->dev, .boots = w->dev[p->dev].boots,
-                                .id = p->id });
+        world_push(w, (Event){ .at = w->now + delay,
+                               .type = type,
+                               .dev = p->dev,
+                               .boots = w->dev[p->dev].boots,
+                               .id = p->id });
 }
 
 static Proc *proc_by_id(World *w, uint32_t id) {
@@ -29,7 +32,6 @@ static Proc *proc_by_id(World *w, uint32_t id) {
                         return &w->proc[i];
         return NULL;
 }
-
 
 static void spawn_children(World *w, const Proc *parent, const StepScript *s) {
         for (unsigned i = 0; i < s->children; i++) {
@@ -83,14 +85,14 @@ static void proc_end(World *w, Proc *p) {
         Runner *r = runner_by_id(w, p->runner_id);
         Proc gone = *p;
 
-        *p = (Proc) {};
+        *p = (Proc){};
         w->live_procs--;
         td->live--;
         if (gone.main) {
                 int code = gone.end_code;
 
-                TRACE(w, 1, "device %u: %s step %u ends with %s %d", gone.dev, track_text(w, t), gone.step + 1,
-                      code < 0 ? "signal" : "exit code", code < 0 ? -code : code);
+                TRACE(w, 1, "device %u: %s step %u ends with %s %d", gone.dev, track_text(w, t),
+                      gone.step + 1, code < 0 ? "signal" : "exit code", code < 0 ? -code : code);
                 td->ended[gone.step] = true;
                 if (code == 0 && !td->killing)
                         td->zero[gone.step] = true;
@@ -103,13 +105,20 @@ static void proc_end(World *w, Proc *p) {
                         uint64_t trailing = td->live > 0 ? rng_between(&w->rng, 100, SEC) : 100;
 
                         r->main_over = true;
-                        world_push(w, (Event) { .at = w->now + trailing, .type = EVENT_RUNNER_EXITED, .dev = gone.dev,
-                                                .boots = w->dev[gone.dev].boots, .id = r->id, .value = code });
+                        world_push(w, (Event){ .at = w->now + trailing,
+                                               .type = EVENT_RUNNER_EXITED,
+                                               .dev = gone.dev,
+                                               .boots = w->dev[gone.dev].boots,
+                                               .id = r->id,
+                                               .value = code });
                 }
         }
         if (td->live == 0 && r)
-                world_push(w, (Event) { .at = w->now + 200, .type = EVENT_RUNNER_EMPTY, .dev = gone.dev,
-                                        .boots = w->dev[gone.dev].boots, .id = r->id });
+                world_push(w, (Event){ .at = w->now + 200,
+                                       .type = EVENT_RUNNER_EMPTY,
+                                       .dev = gone.dev,
+                                       .boots = w->dev[gone.dev].boots,
+                                       .id = r->id });
         track_update(w, t, gone.dev);
 }
 
@@ -127,8 +136,13 @@ static void proc_kill(World *w, Proc *p) {
         p->end_code = -SIGKILL;
         if (p->respawns && (again = proc_new(w))) {
                 /* It forked at the last moment; the new one was in no list of processes yet. */
-                *again = (Proc) { .id = again->id, .dev = p->dev, .track = p->track, .runner_id = p->runner_id,
-                                  .step = p->step, .ignores_term = true, .term_code = -1 };
+                *again = (Proc){ .id = again->id,
+                                 .dev = p->dev,
+                                 .track = p->track,
+                                 .runner_id = p->runner_id,
+                                 .step = p->step,
+                                 .ignores_term = true,
+                                 .term_code = -1 };
                 w->track[again->track].dev[again->dev].live++;
         }
         proc_end(w, p);
@@ -139,7 +153,8 @@ void proc_signal_run(World *w, unsigned dev, int track, int sig) {
                 const Proc *p = &w->proc[i];
 
                 if (p->id != 0 && p->dev == dev && p->track == track)
-                        push(w, p, sig == SIGKILL ? EVENT_PROC_KILL : EVENT_PROC_TERM, rng_between(&w->rng, 20, 2000));
+                        push(w, p, sig == SIGKILL ? EVENT_PROC_KILL : EVENT_PROC_TERM,
+                             rng_between(&w->rng, 20, 2000));
         }
         TRACE(w, 2, "device %u: signal %d to %s", dev, sig, track_text(w, &w->track[track]));
         if (w->track[track].dev[dev].live > 0) {
@@ -149,8 +164,8 @@ void proc_signal_run(World *w, unsigned dev, int track, int sig) {
 }
 
 static void proc_progress(World *w, const Proc *p) {
-        static const char *const lines[] = { "40%", "17", "phase=download", "halfway there", "\xff\xfe", "", "a=b=c",
-                                             "claim=stolen00" };
+        static const char *const lines[] = { "40%",      "17", "phase=download", "halfway there",
+                                             "\xff\xfe", "",   "a=b=c",          "claim=stolen00" };
         const char *line = lines[rng_below(&w->rng, ELEMENTSOF(lines))];
         Runner *r = runner_by_id(w, p->runner_id);
 
@@ -181,6 +196,6 @@ void proc_drop_all(World *w, unsigned dev) {
                         continue;
                 w->track[p->track].dev[dev].live--;
                 w->live_procs--;
-                *p = (Proc) {};
+                *p = (Proc){};
         }
 }

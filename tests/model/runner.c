@@ -7,11 +7,11 @@
 
 #include "world.h"
 
-#define HANDOVER_FOR (5 * SEC)     /* tries to reach the live runner of a key */
+#define HANDOVER_FOR   (5 * SEC)   /* tries to reach the live runner of a key */
 #define HANDOVER_PAUSE (20 * MSEC) /* between two of them */
-#define LEFTOVER_FOR (10 * SEC)    /* until what a dead runner left behind must be gone */
-#define KILL_AGAIN (10 * MSEC)
-#define SLOT_PAUSE (50 * MSEC)
+#define LEFTOVER_FOR   (10 * SEC)  /* until what a dead runner left behind must be gone */
+#define KILL_AGAIN     (10 * MSEC)
+#define SLOT_PAUSE     (50 * MSEC)
 
 /* ---- who is who ---- */
 
@@ -58,8 +58,12 @@ static TrackDevice *track_device(World *w, const Runner *r) {
 }
 
 static void push(World *w, const Runner *r, EventType type, uint64_t delay, int64_t value) {
-        world_push(w, (Event) { .at = w->now + delay, .type = type, .dev = r->dev, .boots = w->dev[r->dev].boots,
-                                .id = r->id, .value = value });
+        world_push(w, (Event){ .at = w->now + delay,
+                               .type = type,
+                               .dev = r->dev,
+                               .boots = w->dev[r->dev].boots,
+                               .id = r->id,
+                               .value = value });
 }
 
 int runner_spawn(World *w, Device *d, int conn) {
@@ -67,8 +71,13 @@ int runner_spawn(World *w, Device *d, int conn) {
                 if (w->runner[i].id == 0) {
                         if (i >= w->n_runners)
                                 w->n_runners = i + 1;
-                        w->runner[i] = (Runner) { .id = ++w->next_id, .dev = d->index, .track = -1, .conn = conn,
-                                                  .conn_id = w->conn[conn].id, .slot = -1, .timer_at = USEC_NEVER };
+                        w->runner[i] = (Runner){ .id = ++w->next_id,
+                                                 .dev = d->index,
+                                                 .track = -1,
+                                                 .conn = conn,
+                                                 .conn_id = w->conn[conn].id,
+                                                 .slot = -1,
+                                                 .timer_at = USEC_NEVER };
                         w->conn[conn].runner_id = w->runner[i].id;
                         return (int) i;
                 }
@@ -90,15 +99,19 @@ static void tell(World *w, Runner *r, const WireMessage *m) {
                 return;
         buf_clear(&w->scratch);
         if (wire_encode(m, &w->scratch) < 0) {
-                world_violate(w, P7_HARMLESS, "a runner makes a %s that cannot be encoded", wire_type_name(m->type));
+                world_violate(w, P7_HARMLESS, "a runner makes a %s that cannot be encoded",
+                              wire_type_name(m->type));
                 return;
         }
         at = w->now + rng_between(&w->rng, 20, 300);
         c->to_agent_at = MAX_OF(c->to_agent_at, at) + 1;
-        world_push(w, (Event) { .at = c->to_agent_at, .type = EVENT_AGENT_PACKET, .dev = r->dev,
-                                .boots = w->dev[r->dev].boots, .id = c->id,
-                                .data = world_copy(w->scratch.data, w->scratch.len),
-                                .len = w->scratch.len });
+        world_push(w, (Event){ .at = c->to_agent_at,
+                               .type = EVENT_AGENT_PACKET,
+                               .dev = r->dev,
+                               .boots = w->dev[r->dev].boots,
+                               .id = c->id,
+                               .data = world_copy(w->scratch.data, w->scratch.len),
+                               .len = w->scratch.len });
 }
 
 static void hang_up(World *w, Runner *r) {
@@ -181,7 +194,8 @@ void runner_kill(World *w, Runner *r) {
         int track = r->track;
         unsigned dev = r->dev;
 
-        TRACE(w, 1, "device %u: the runner of %s is killed", dev, track >= 0 ? track_text(w, &w->track[track]) : "-");
+        TRACE(w, 1, "device %u: the runner of %s is killed", dev,
+              track >= 0 ? track_text(w, &w->track[track]) : "-");
         runner_gone(w, r);
         if (track < 0) {
                 track_update_all(w, dev);
@@ -202,7 +216,7 @@ void runner_reap(World *w) {
                 free(r->document);
                 record_state_done(&r->state);
                 r->plan = plan_free(r->plan);
-                *r = (Runner) {};
+                *r = (Runner){};
         }
         while (w->n_runners > 0 && w->runner[w->n_runners - 1].id == 0)
                 w->n_runners--;
@@ -328,7 +342,8 @@ static bool perform(World *w, Runner *r, PlanAction *a) {
                 do_kill(w, r, a->signal);
                 break;
         case PLAN_ACTION_LOG:
-                TRACE(w, 2, "device %u: runner of %s says: %s", r->dev, track_text(w, &w->track[r->track]), a->text);
+                TRACE(w, 2, "device %u: runner of %s says: %s", r->dev, track_text(w, &w->track[r->track]),
+                      a->text);
                 break;
         case PLAN_ACTION_BURY:
         case PLAN_ACTION_FORGET:
@@ -356,7 +371,9 @@ static void arm_timer(World *w, Runner *r) {
 
 static void feed(World *w, Runner *r, PlanEvent *event) {
         static const char failure[] = "the record cannot be written: input/output error";
-        PlanEvent failed = { .type = PLAN_EVENT_PERSIST_FAILED, .text = failure, .text_len = sizeof(failure) - 1 };
+        PlanEvent failed = { .type = PLAN_EVENT_PERSIST_FAILED,
+                             .text = failure,
+                             .text_len = sizeof(failure) - 1 };
 
         for (PlanEvent *next = event; next;) {
                 int c;
@@ -366,8 +383,10 @@ static void feed(World *w, Runner *r, PlanEvent *event) {
                 c = plan_step(r->plan, next, &w->plan_actions);
                 assert(c >= 0);
                 next = NULL;
-                for (size_t i = 0; i < w->plan_actions.n && r->phase == RUNNER_LIVE && w->broken == PROMISE_NONE; i++)
-                        if (!perform(w, r, &w->plan_actions.item[i]) && w->bug != BUG_PERSIST_FAILURE_IGNORED) {
+                for (size_t i = 0;
+                     i < w->plan_actions.n && r->phase == RUNNER_LIVE && w->broken == PROMISE_NONE; i++)
+                        if (!perform(w, r, &w->plan_actions.item[i]) &&
+                            w->bug != BUG_PERSIST_FAILURE_IGNORED) {
                                 next = r->phase == RUNNER_LIVE ? &failed : NULL;
                                 break;
                         }
@@ -377,7 +396,7 @@ static void feed(World *w, Runner *r, PlanEvent *event) {
 }
 
 static void feed_type(World *w, Runner *r, PlanEventType type) {
-        feed(w, r, &(PlanEvent) { .type = type });
+        feed(w, r, &(PlanEvent){ .type = type });
 }
 
 /* ---- from the first packet to a plan ---- */
@@ -407,7 +426,7 @@ static void answer_inventory(World *w, Runner *r) {
                 if (disk_load(w, d, &w->track[i], &state) < 0 || state.phase == RECORD_NONE)
                         continue;
                 runs[m.n_runs].key = state.key;
-                runs[m.n_runs].state = state.phase == RECORD_HAS_RESULT  ? WIRE_RUN_RESULT
+                runs[m.n_runs].state = state.phase == RECORD_HAS_RESULT   ? WIRE_RUN_RESULT
                                        : state.phase == RECORD_IS_STARTED ? WIRE_RUN_STARTED
                                                                           : WIRE_RUN_PREPARED;
                 memcpy(runs[m.n_runs].claim, state.claim, sizeof(state.claim));
@@ -427,8 +446,11 @@ static void make_claim(World *w, char ret[static WIRE_CLAIM_MAX]) {
 static void open_plan(World *w, Runner *r, const WireMessage *m) {
         Track *t = &w->track[r->track];
         const JobScript *job = &w->sc.job[t->job];
-        PlanConfig config = { .key = t->key, .steps = w->sc.plan_step[t->job], .n_steps = job->n_steps,
-                              .report_output = w->sc.report_output, .max_attempts = w->sc.max_attempts };
+        PlanConfig config = { .key = t->key,
+                              .steps = w->sc.plan_step[t->job],
+                              .n_steps = job->n_steps,
+                              .report_output = w->sc.report_output,
+                              .max_attempts = w->sc.max_attempts };
         int c;
 
         make_claim(w, config.claim);
@@ -443,7 +465,8 @@ static void open_plan(World *w, Runner *r, const WireMessage *m) {
                 config.document_len = m->document_len;
         }
         config.document = r->document;
-        if (config.document_len != t->document_len || memcmp(r->document, t->document, t->document_len) != 0) {
+        if (config.document_len != t->document_len ||
+            memcmp(r->document, t->document, t->document_len) != 0) {
                 world_violate(w, P7_HARMLESS, "%s: the document arrived changed: %.*s", track_text(w, t),
                               (int) config.document_len, r->document);
                 return;
@@ -452,11 +475,13 @@ static void open_plan(World *w, Runner *r, const WireMessage *m) {
         assert(c >= 0);
         memcpy(r->claim, r->state.phase != RECORD_NONE ? r->state.claim : config.claim, sizeof(r->claim));
         r->phase = RUNNER_LIVE;
-        feed(w, r, &(PlanEvent) { .type = PLAN_EVENT_OPEN, .record = &r->state,
-                                  .open = m->type == WIRE_CANCEL ? PLAN_OPEN_CANCEL
-                                          : m->type == WIRE_ACK  ? PLAN_OPEN_ACK
-                                          : m->type == WIRE_DROP ? PLAN_OPEN_DROP
-                                                                 : PLAN_OPEN_RUN });
+        feed(w, r,
+             &(PlanEvent){ .type = PLAN_EVENT_OPEN,
+                           .record = &r->state,
+                           .open = m->type == WIRE_CANCEL ? PLAN_OPEN_CANCEL
+                                   : m->type == WIRE_ACK  ? PLAN_OPEN_ACK
+                                   : m->type == WIRE_DROP ? PLAN_OPEN_DROP
+                                                          : PLAN_OPEN_RUN });
 }
 
 /* What a message of the agent means to a plan that is open. */
@@ -547,7 +572,8 @@ static void runner_clean(World *w, Runner *r) {
                 return;
         }
         if (w->now >= r->lock_until) {
-                (void) snprintf(unable.reason, sizeof(unable.reason), "processes of the interrupted attempt do not end");
+                (void) snprintf(unable.reason, sizeof(unable.reason),
+                                "processes of the interrupted attempt do not end");
                 answer(w, r, &unable);
                 return;
         }
@@ -590,7 +616,8 @@ static void runner_lock(World *w, Runner *r) {
         } else if (holder->phase == RUNNER_LIVE)
                 hand_over(w, r, holder);
         else if (w->now >= r->lock_until) {
-                (void) snprintf(unable.reason, sizeof(unable.reason), "another runner holds the run and does not answer");
+                (void) snprintf(unable.reason, sizeof(unable.reason),
+                                "another runner holds the run and does not answer");
                 answer(w, r, &unable);
         } else
                 push(w, r, EVENT_RUNNER_LOCK, HANDOVER_PAUSE, 0);
@@ -667,7 +694,8 @@ void runner_hangup(World *w, Event *e) {
 
 void runner_progress(World *w, Runner *r, const char *line) {
         if (r->phase == RUNNER_LIVE)
-                feed(w, r, &(PlanEvent) { .type = PLAN_EVENT_PROGRESS, .text = line, .text_len = strlen(line) });
+                feed(w, r,
+                     &(PlanEvent){ .type = PLAN_EVENT_PROGRESS, .text = line, .text_len = strlen(line) });
 }
 
 void runner_stop(World *w, Runner *r) {
@@ -679,21 +707,26 @@ void runner_stop(World *w, Runner *r) {
 
 static void forked(World *w, Runner *r, int64_t pid) {
         if (r->gate)
-                feed(w, r, &(PlanEvent) { .type = PLAN_EVENT_FORKED, .pid = pid, .start_time = (uint64_t) pid * 7 + 1,
-                                          .cgroup = "" });
+                feed(w, r,
+                     &(PlanEvent){ .type = PLAN_EVENT_FORKED,
+                                   .pid = pid,
+                                   .start_time = (uint64_t) pid * 7 + 1,
+                                   .cgroup = "" });
 }
 
 static void start_failed(World *w, Runner *r) {
         static const char why[] = "cannot execute: no such file or directory";
 
         r->gate = r->tree = r->kill_again = false;
-        feed(w, r, &(PlanEvent) { .type = PLAN_EVENT_START_FAILED, .text = why, .text_len = sizeof(why) - 1 });
+        feed(w, r, &(PlanEvent){ .type = PLAN_EVENT_START_FAILED, .text = why, .text_len = sizeof(why) - 1 });
 }
 
 static void exited(World *w, Runner *r, int64_t code) {
         static const char noise[] = "line one\nline two\twith \xff\x01 bytes\n";
         bool noisy = w->sc.job[w->track[r->track].job].step[0].noisy, signalled = code < 0;
-        PlanEvent event = { .type = PLAN_EVENT_EXITED, .signalled = signalled, .code = (int) (signalled ? -code : code),
+        PlanEvent event = { .type = PLAN_EVENT_EXITED,
+                            .signalled = signalled,
+                            .code = (int) (signalled ? -code : code),
                             .tree_empty = track_device(w, r)->live == 0 };
 
         if (r->exit_told || !r->tree)

@@ -38,7 +38,7 @@ static void make_end(Rng *r, StepScript *s) {
 static void make_step(Rng *r, StepScript *s) {
         static const char *const names[] = { "Install", "check", "" };
 
-        *s = (StepScript) {};
+        *s = (StepScript){};
         make_end(r, s);
         s->duration = spread(r, 200, rng_chance(r, 900) ? 20 * SEC : 10 * MINUTE);
         s->ignores_term = rng_chance(r, 200);
@@ -52,7 +52,7 @@ static void make_step(Rng *r, StepScript *s) {
         s->progress = rng_chance(r, 300) ? (unsigned) rng_between(r, 1, 5) : 0;
         s->noisy = rng_chance(r, 200);
         s->plan.name = names[rng_below(r, 2)];
-        s->plan.timeout_usec = s->end == END_HANG ? spread(r, 2 * SEC, 15 * MINUTE)
+        s->plan.timeout_usec = s->end == END_HANG   ? spread(r, 2 * SEC, 15 * MINUTE)
                                : rng_chance(r, 300) ? spread(r, 1 * SEC, 5 * MINUTE)
                                                     : 0;
         s->plan.kill_grace_usec = spread(r, 50 * MSEC, 10 * SEC);
@@ -66,7 +66,7 @@ static void make_job(World *w, unsigned i) {
         Rng *r = &w->rng;
         JobScript *j = &w->sc.job[i];
 
-        *j = (JobScript) {};
+        *j = (JobScript){};
         (void) snprintf(j->id, sizeof(j->id), "j%u", i);
         j->bad = rng_chance(r, 50);
         j->n_steps = rng_chance(r, 650) ? 1 : (unsigned) rng_between(r, 2, STEPS_MAX);
@@ -84,7 +84,7 @@ static void make_engine(World *w) {
         EngineConfig *c = &w->sc.engine;
         uint64_t n = rng_below(r, 100);
 
-        *c = (EngineConfig) { .thing = "thing-1" };
+        *c = (EngineConfig){ .thing = "thing-1" };
         c->max_concurrent = n < 60 ? 1 : n < 85 ? 2 : 3;
         n = rng_below(r, 100);
         c->on_orphan = n < 50 ? ENGINE_ORPHAN_FAIL : n < 75 ? ENGINE_ORPHAN_RUN : ENGINE_ORPHAN_LEAVE;
@@ -96,19 +96,24 @@ static void make_engine(World *w) {
 
 /* The faults this seed is about: each a cell of the table that can be. */
 static void make_trigger(World *w, Trigger *t) {
-        static const SimState brief[] = { STATE_PREPARING, STATE_PLANNED,  STATE_CLAIMING,
+        static const SimState brief[] = { STATE_PREPARING, STATE_PLANNED, STATE_CLAIMING,
                                           STATE_STARTING,  STATE_KILLING, STATE_FINISHED };
         Rng *r = &w->rng;
         uint64_t n = rng_below(r, 100);
 
         do {
-                t->fault = rng_chance(r, 800) ? (Fault) rng_below(r, FAULT_COUNT)
-                                              : (Fault) rng_below(r, FAULT_POWER_CUT_AFTER_PERSIST + 1); /* the crashes */
+                t->fault =
+                        rng_chance(r, 800)
+                                ? (Fault) rng_below(r, FAULT_COUNT)
+                                : (Fault) rng_below(r, FAULT_POWER_CUT_AFTER_PERSIST + 1); /* the crashes */
                 t->state = rng_chance(r, 500) ? (SimState) rng_below(r, STATE_COUNT)
                                               : brief[rng_below(r, ELEMENTSOF(brief))];
         } while (cell_excuse(t->fault, t->state));
         t->skip = rng_chance(r, 700) ? 0 : (unsigned) rng_between(r, 1, 4);
-        t->delay = n < 40 ? 0 : n < 70 ? rng_below(r, 1 * MSEC) : n < 85 ? rng_below(r, 50 * MSEC) : rng_below(r, 5 * SEC);
+        t->delay = n < 40   ? 0
+                   : n < 70 ? rng_below(r, 1 * MSEC)
+                   : n < 85 ? rng_below(r, 50 * MSEC)
+                            : rng_below(r, 5 * SEC);
         t->used = false;
 }
 
@@ -135,9 +140,10 @@ static void make_pair(World *w, Trigger *t) {
         };
         size_t i = (size_t) rng_below(&w->rng, ELEMENTSOF(pairs));
 
-        t[0] = (Trigger) { .fault = pairs[i].first, .state = pairs[i].first_state };
-        t[1] = (Trigger) { .fault = pairs[i].second, .state = pairs[i].second_state,
-                           .delay = rng_below(&w->rng, 30 * MSEC) };
+        t[0] = (Trigger){ .fault = pairs[i].first, .state = pairs[i].first_state };
+        t[1] = (Trigger){ .fault = pairs[i].second,
+                          .state = pairs[i].second_state,
+                          .delay = rng_below(&w->rng, 30 * MSEC) };
 }
 
 /* A fault that needs something of the scenario gets it. */
@@ -149,10 +155,13 @@ static void provide(World *w, const Trigger *t) {
         if ((t->state == STATE_PREPARING || t->state == STATE_STARTING) && rng_chance(r, 700))
                 sc->slow = true;
         if (t->state == STATE_FINISHED && sc->n_triggers < TRIGGERS_MAX && rng_chance(r, 600))
-                sc->trigger[sc->n_triggers++] = (Trigger) { .fault = FAULT_DISCONNECT, .state = STATE_RUNNING };
+                sc->trigger[sc->n_triggers++] =
+                        (Trigger){ .fault = FAULT_DISCONNECT, .state = STATE_RUNNING };
         /* Before a start it is only an interrupted run that is written for. */
-        if (writes && (t->state == STATE_PLANNED || t->state == STATE_CLAIMING) && sc->n_triggers < TRIGGERS_MAX) {
-                sc->trigger[sc->n_triggers++] = (Trigger) { .fault = FAULT_KILL_RUNNER, .state = STATE_RUNNING };
+        if (writes && (t->state == STATE_PLANNED || t->state == STATE_CLAIMING) &&
+            sc->n_triggers < TRIGGERS_MAX) {
+                sc->trigger[sc->n_triggers++] =
+                        (Trigger){ .fault = FAULT_KILL_RUNNER, .state = STATE_RUNNING };
                 sc->job[0].step[0].plan.on_interrupt = PLAN_INTERRUPT_FAIL;
                 sc->plan_step[0][0] = sc->job[0].step[0].plan;
         }
@@ -162,7 +171,8 @@ static void provide(World *w, const Trigger *t) {
         for (unsigned i = 0; i < w->sc.n_jobs; i++) {
                 JobScript *j = &w->sc.job[i];
 
-                if ((t->fault == FAULT_SERVICE_TIMEOUT || t->fault == FAULT_RETRY_EXECUTION) && j->timeout_minutes == 0)
+                if ((t->fault == FAULT_SERVICE_TIMEOUT || t->fault == FAULT_RETRY_EXECUTION) &&
+                    j->timeout_minutes == 0)
                         j->timeout_minutes = (int64_t) rng_between(r, 1, 5);
                 if (t->state == STATE_KILLING && rng_chance(r, 500)) {
                         j->step[0].ignores_term = true;
@@ -181,7 +191,10 @@ void scenario_make(World *w) {
         Scenario *sc = &w->sc;
         uint64_t n = rng_below(r, 100), last = 0;
 
-        sc->n_jobs = n < 40 ? 1 : n < 65 ? 2 : n < 80 ? 3 : (unsigned) rng_between(r, 4, JOBS_MAX);
+        sc->n_jobs = n < 40   ? 1
+                     : n < 65 ? 2
+                     : n < 80 ? 3
+                              : (unsigned) rng_between(r, 4, n < 98 ? 8 : JOBS_MAX);
         for (unsigned i = 0; i < sc->n_jobs; i++)
                 make_job(w, i);
         make_engine(w);

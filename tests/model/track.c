@@ -19,7 +19,8 @@ Track *track_find(World *w, const char *job_id, int64_t number, int64_t queued_a
         for (unsigned i = w->n_tracks; i-- > 0;) {
                 Track *t = &w->track[i];
 
-                if (t->key.number == number && t->key.queued_at == queued_at && strcmp(t->key.job_id, job_id) == 0)
+                if (t->key.number == number && t->key.queued_at == queued_at &&
+                    strcmp(t->key.job_id, job_id) == 0)
                         return t;
         }
         return NULL;
@@ -73,20 +74,26 @@ static void triggers_fire(World *w, Track *t, unsigned dev) {
                         continue;
                 }
                 g->used = true;
-                world_push(w, (Event) { .at = w->now + g->delay, .type = EVENT_TRIGGER, .dev = dev, .value = i,
-                                        .id = (uint32_t) track_index(w, t) });
+                world_push(w, (Event){ .at = w->now + g->delay,
+                                       .type = EVENT_TRIGGER,
+                                       .dev = dev,
+                                       .value = i,
+                                       .id = (uint32_t) track_index(w, t) });
         }
 }
 
 /* In a noisy run any step of the way may be somebody's last. */
 static void crash_by_chance(World *w, Track *t, unsigned dev) {
-        static const Fault crashes[] = { FAULT_KILL_AGENT, FAULT_KILL_RUNNER, FAULT_POWER_CUT, FAULT_DISCONNECT };
+        static const Fault crashes[] = { FAULT_KILL_AGENT, FAULT_KILL_RUNNER, FAULT_POWER_CUT,
+                                         FAULT_DISCONNECT };
 
         if (!w->faults_on || !rng_chance(&w->rng, w->sc.noise))
                 return;
-        world_push(w, (Event) { .at = w->now + rng_below(&w->rng, 20 * MSEC), .type = EVENT_CRASH, .dev = dev,
-                                .id = (uint32_t) track_index(w, t),
-                                .value = crashes[rng_below(&w->rng, ELEMENTSOF(crashes))] });
+        world_push(w, (Event){ .at = w->now + rng_below(&w->rng, 20 * MSEC),
+                               .type = EVENT_CRASH,
+                               .dev = dev,
+                               .id = (uint32_t) track_index(w, t),
+                               .value = crashes[rng_below(&w->rng, ELEMENTSOF(crashes))] });
 }
 
 void track_update(World *w, Track *t, unsigned dev) {
@@ -95,7 +102,8 @@ void track_update(World *w, Track *t, unsigned dev) {
 
         if (s == td->state)
                 return;
-        TRACE(w, 2, "    %s on device %u: %s -> %s", track_text(w, t), dev, sim_state_name(td->state), sim_state_name(s));
+        TRACE(w, 2, "    %s on device %u: %s -> %s", track_text(w, t), dev, sim_state_name(td->state),
+              sim_state_name(s));
         td->state = s;
         triggers_fire(w, t, dev);
         crash_by_chance(w, t, dev);
@@ -116,20 +124,22 @@ static Track *track_new(World *w, const JobKey *key) {
                 job++;
         assert(job < w->sc.n_jobs);
         if (w->n_tracks == TRACKS_MAX) {
-                world_violate(w, P8_NEVER_GIVE_UP, "more than %d executions of %u jobs", TRACKS_MAX, w->sc.n_jobs);
+                world_violate(w, P8_NEVER_GIVE_UP, "more than %d executions of %u jobs", TRACKS_MAX,
+                              w->sc.n_jobs);
                 return NULL;
         }
         w->n_tracks++;
         t->key = *key;
         t->job = job;
         t->status = PROTO_STATUS_QUEUED;
-        t->gone = t->touched = t->disturbed = t->outcome_open = false;
+        t->gone = t->touched = t->disturbed = t->outcome_open = t->stripped = false;
         t->version = 1;
         t->terminal_at = 0;
         t->ended_by = t->runs_on = -1;
         t->n_claims = 0;
-        t->document_len = (size_t) snprintf(t->document, sizeof(t->document), "{\"operation\":\"%s\",\"generation\":%u}",
-                                            key->job_id, w->sc.job[job].generation);
+        t->document_len = (size_t) snprintf(t->document, sizeof(t->document),
+                                            "{\"operation\":\"%s\",\"generation\":%u}", key->job_id,
+                                            w->sc.job[job].generation);
         w->pending++;
         if (key->number > 1) {
                 Track *former = NULL;

@@ -169,7 +169,7 @@ static void faults_end(World *w) {
         TRACE(w, 1, "=== the faults stop");
         /* What a lost notification hid, and a record whose burial failed, is found at the next poll or connect. */
         if (rng_chance(&w->rng, 500))
-                world_push(w, (Event) { .at = w->now + 5 * SEC, .type = EVENT_NUDGE });
+                world_push(w, (Event){ .at = w->now + 5 * SEC, .type = EVENT_NUDGE });
 }
 
 static void create_again(World *w, const Event *e) {
@@ -336,11 +336,12 @@ static void world_start(World *w, uint64_t seed) {
         scenario_make(w);
         cloud_start(w);
         for (unsigned i = 0; i < DEVICES; i++)
-                w->dev[i] = (Device) { .index = i, .exists = i == 0, .next_pid = 100, .clear_since = USEC_NEVER };
-        world_push(w, (Event) { .type = EVENT_BOOT, .dev = 0 });
+                w->dev[i] =
+                        (Device){ .index = i, .exists = i == 0, .next_pid = 100, .clear_since = USEC_NEVER };
+        world_push(w, (Event){ .type = EVENT_BOOT, .dev = 0 });
         for (unsigned i = 0; i < w->sc.n_jobs; i++)
-                world_push(w, (Event) { .at = w->sc.job[i].create_at, .type = EVENT_CREATE, .value = i });
-        world_push(w, (Event) { .at = w->sc.faults_end, .type = EVENT_FAULTS_END });
+                world_push(w, (Event){ .at = w->sc.job[i].create_at, .type = EVENT_CREATE, .value = i });
+        world_push(w, (Event){ .at = w->sc.faults_end, .type = EVENT_FAULTS_END });
 }
 
 /* Everything is over, and stays so for a while. */

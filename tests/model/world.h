@@ -15,10 +15,10 @@
 
 enum {
         DEVICES = 2,
-        JOBS_MAX = 8,
+        JOBS_MAX = 16, /* more than one list of the service holds */
         STEPS_MAX = 3,
         ATTEMPTS_MAX = 24,
-        TRACKS_MAX = 64,
+        TRACKS_MAX = 96,
         RUNNERS_MAX = 64,
         CONNS_MAX = 128,
         PROCS_MAX = 192,
@@ -28,9 +28,9 @@ enum {
         SLOTS_MAX = 10,
 };
 
-#define MSEC USEC_PER_MSEC
-#define SEC USEC_PER_SEC
-#define MINUTE (60 * SEC)
+#define MSEC      USEC_PER_MSEC
+#define SEC       USEC_PER_SEC
+#define MINUTE    (60 * SEC)
 #define EPOCH_SEC INT64_C(1700000000) /* the cloud's clock at the start of a run */
 
 /* What goes wrong: the rows of the table. */
@@ -140,11 +140,11 @@ typedef struct StepScript {
         int code; /* exit code or signal */
         uint64_t duration;
         bool ignores_term;
-        int term_code; /* what it makes of SIGTERM: -1 = dies of it, else exits so */
+        int term_code;     /* what it makes of SIGTERM: -1 = dies of it, else exits so */
         unsigned children; /* left behind */
         uint64_t child_duration;
         bool child_ignores_term;
-        bool respawns; /* a child forks once more when it is killed */
+        bool respawns;     /* a child forks once more when it is killed */
         unsigned progress; /* lines */
         bool noisy;        /* output that is no text */
         PlanStepConfig plan;
@@ -207,16 +207,17 @@ typedef struct TrackDevice {
         bool seen, asked, planned, claim_sent, go, killing, result, final_sent;
         SimState state;
         SimState state_when_over; /* in the cloud */
-        unsigned live; /* processes of the run */
-        uint32_t run; /* of the agent's newest connection for it */
+        unsigned live;            /* processes of the run */
+        uint32_t run;             /* of the agent's newest connection for it */
         unsigned claims_sent, finals_sent;
         bool ack_sent;
+        uint64_t progress_sent; /* when; 0 = never */
         uint8_t starts[STEPS_MAX][ATTEMPTS_MAX];
         uint16_t started[STEPS_MAX];
         bool zero[STEPS_MAX];  /* its process exited 0 by itself */
         bool ended[STEPS_MAX]; /* ended somehow, or could not be started */
         bool any_signal[65], any_code[256];
-        bool final_once;       /* bug */
+        bool final_once; /* bug */
         bool durable_result;
         ProtoStatus durable_status;
         uint64_t durable_at;
@@ -232,13 +233,14 @@ typedef struct Track {
         ProtoStatus status; /* in the cloud */
         bool gone;
         int64_t version;
-        uint64_t terminal_at; /* 0 = not over */
-        int ended_by;         /* device, or -1: the service or somebody else */
+        uint64_t terminal_at;                   /* 0 = not over */
+        int ended_by;                           /* device, or -1: the service or somebody else */
         char claim[CLAIMS_MAX][WIRE_CLAIM_MAX]; /* ever accepted */
         unsigned n_claims;
-        int runs_on;     /* the device that started a step, -1 = none */
-        bool touched;    /* somebody outside the two devices changed it */
-        bool disturbed;  /* a fault touched it: its place in the order is not promised */
+        int runs_on;       /* the device that started a step, -1 = none */
+        bool touched;      /* somebody outside the two devices changed it */
+        bool disturbed;    /* a fault touched it: its place in the order is not promised */
+        bool stripped;     /* its details were refused: fewer come */
         bool outcome_open; /* what happened to it may change what is reported of it */
         TrackDevice dev[DEVICES];
 } Track;
@@ -320,7 +322,8 @@ typedef struct Device {
         uint32_t agent_life;
         Engine *engine;
         char token_prefix[16];
-        char last_token[8][LIMIT_CLIENT_TOKEN + 1], last_job[8][LIMIT_JOB_ID + 1]; /* of each kind of request: a bug's */
+        char last_token[8][LIMIT_CLIENT_TOKEN + 1],
+                last_job[8][LIMIT_JOB_ID + 1]; /* of each kind of request: a bug's */
         bool online;
         uint32_t session; /* 0 = none */
         uint64_t to_cloud_at, to_device_at;
@@ -402,7 +405,7 @@ typedef struct World {
         ModelOutput out;
         uint64_t cloud_skew;
         uint64_t cloud_tick_seq, cloud_tick_at;
-        int cloud_actor; /* device whose request is being served, -1 = nobody's */
+        int cloud_actor;         /* device whose request is being served, -1 = nobody's */
         uint64_t broker_back_at; /* no connection before this */
         unsigned pending;        /* executions that are not over */
         Remembered remembered[REMEMBERED_MAX];
@@ -438,16 +441,16 @@ typedef struct World {
 /* world.c: the clock, the queue, the ends of a run */
 void world_run(World *w, uint64_t seed);
 void world_free(World *w);
-void world_tell(World *w); /* print the kept lines */
-uint64_t world_push(World *w, Event e); /* its sequence number */
+void world_tell(World *w);                      /* print the kept lines */
+uint64_t world_push(World *w, Event e);         /* its sequence number */
 char *world_copy(const char *data, size_t len); /* with a NUL behind it */
-uint64_t world_start_time(World *w);    /* how long it takes until a process is there */
+uint64_t world_start_time(World *w);            /* how long it takes until a process is there */
 void world_violate(World *w, Promise p, const char *format, ...) PRINTF_LIKE(3, 4);
 void world_trace(World *w, int level, const char *format, ...) PRINTF_LIKE(3, 4);
-#define TRACE(w, level, ...)                                \
-        do {                                                \
-                if ((w)->trace >= (level))                  \
-                        world_trace((w), (level), __VA_ARGS__); \
+#define TRACE(w, level, ...)                                                                                 \
+        do {                                                                                                 \
+                if ((w)->trace >= (level))                                                                   \
+                        world_trace((w), (level), __VA_ARGS__);                                              \
         } while (0)
 
 /* scenario.c */
