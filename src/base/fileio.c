@@ -144,6 +144,9 @@ static int open_below(int parent, const char *name) {
         for (int attempt = 0;; attempt++) {
                 long fd = syscall(SYS_openat2, parent, name, &how, sizeof how);
 
+                /* Emulators and old sandboxes do not have it. Mounts are refused without it too: rmdir(2) says EBUSY. */
+                if (fd < 0 && (errno == ENOSYS || errno == EPERM))
+                        fd = openat(parent, name, (int) how.flags);
                 if (fd >= 0)
                         return (int) fd;
                 if (errno != EACCES || attempt > 0 || fchmodat(parent, name, 0700, 0) < 0)
