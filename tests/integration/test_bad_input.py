@@ -4,6 +4,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import unittest
@@ -268,7 +269,8 @@ class Credentials(LabTest):
         path = self.lab.write_config(runtime_directory=own)
         for p in (path, own):
             os.chown(p, NOBODY, NOBODY)
-        r = subprocess.run([AGENT, "--config", path, "--log=stderr"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        agent = shutil.copy(AGENT, self.lab.directory)  # the checkout may be closed to other users
+        r = subprocess.run([agent, "--config", path, "--log=stderr"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
                            user=NOBODY, group=NOBODY, extra_groups=[], env=clean_environment(), timeout=60)
         self.assertIn(r.returncode, (1, 78))
         self.assertIn(str(self.lab.device_cert[1]), r.stderr)

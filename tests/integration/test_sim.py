@@ -10,7 +10,7 @@ import signal
 import subprocess
 import time
 
-from harness import SIM, LabTest, clean_environment, free_port, wait_for
+from harness import LOCALHOST, SIM, LabTest, clean_environment, free_port, wait_for
 
 DOCUMENT = {"operation": "test"}
 
@@ -380,7 +380,7 @@ class NoService(SimTest):
     def test_wrong_ca_and_missing_files(self):
         from harness import Authority
         stranger = Authority(self.lab.directory / "stranger", "stranger")
-        command = ["-h", "localhost", "-p", self.lab.tls_port, "--cafile"]
+        command = ["-h", LOCALHOST, "-p", self.lab.tls_port, "--cafile"]
         for ca, words in ((stranger.cert, "certificate"), ("/nowhere/ca.pem", "/nowhere/ca.pem")):
             r = subprocess.run([str(a) for a in (SIM, *command, ca, "list")], capture_output=True, text=True, timeout=60,
                                env=clean_environment())
