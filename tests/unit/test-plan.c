@@ -1000,7 +1000,7 @@ START_TEST(random_orders) {
                 Truth t = { .random = seed, .b = &b };
 
                 bench_init(&b);
-                b.config.n_steps = 1 + next_random(&t.random) % 3;
+                b.config.n_steps = 1 + (size_t) (next_random(&t.random) % 3);
                 for (size_t i = 0; i < 3; i++) {
                         b.steps[i].ignore_failure = next_random(&t.random) % 3 == 0;
                         b.steps[i].on_interrupt = next_random(&t.random) % 2 ? PLAN_INTERRUPT_RERUN : PLAN_INTERRUPT_FAIL;
