@@ -334,7 +334,8 @@ bool check_settled(World *w) {
 static void check_manners(World *w, const Track *t) {
         const TrackDevice *td = &t->dev[0];
 
-        if (w->sc.n_triggers > 0 || w->sc.noise > 0 || w->dev[1].exists || t->ended_by != 0)
+        if (w->crash != CRASH_NONE || w->sc.n_triggers > 0 || w->sc.noise > 0 || w->dev[1].exists ||
+            t->ended_by != 0)
                 return;
         if (td->claims_sent > 1 || td->finals_sent != 1)
                 world_violate(w, P7_HARMLESS,

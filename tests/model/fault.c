@@ -136,6 +136,48 @@ static void fire_message(World *w, Fault f, Track *t, unsigned dev) {
                 net_foreign(w, d, t);
 }
 
+static void crash_runners(World *w) {
+        for (unsigned i = 0; i < w->n_runners; i++) {
+                Runner *r = &w->runner[i];
+
+                if (r->id == 0 || r->dev != 0 || r->phase == RUNNER_DEAD)
+                        continue;
+                if (r->track >= 0)
+                        w->track[r->track].disturbed = w->track[r->track].outcome_open = true;
+                runner_kill(w, r);
+        }
+}
+
+void fault_crash(World *w, Crash c) {
+        Device *d = &w->dev[0];
+
+        TRACE(w, 1, "*** the sweep's crash: %s", crash_name(c));
+        for (unsigned i = 0; i < w->n_tracks; i++)
+                w->track[i].disturbed = true;
+        switch (c) {
+        case CRASH_AGENT:
+                agent_kill(w, d, 1 * SEC);
+                break;
+        case CRASH_RUNNERS:
+                crash_runners(w);
+                break;
+        case CRASH_BOTH:
+                crash_runners(w);
+                agent_kill(w, d, 1 * SEC);
+                break;
+        case CRASH_POWER:
+                device_power_cut(w, d, 5 * SEC);
+                break;
+        case CRASH_CONNECTION:
+                agent_disconnect(w, d, 1 * SEC);
+                break;
+        case CRASH_NONE:
+        case CRASH_COUNT:
+                break;
+        }
+        device_disturbed(w, d);
+}
+
 static bool is_any(Fault f, const Fault *of, size_t n) {
         for (size_t i = 0; i < n; i++)
                 if (of[i] == f)

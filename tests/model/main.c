@@ -10,10 +10,20 @@
 
 #include "world.h"
 
-enum { WORKERS_MAX = 16, FOUND_MAX = 16, BUG_SEEDS = 1000, STORY_LINES = 40 };
+enum {
+        WORKERS_MAX = 16,
+        FOUND_MAX = 16,
+        BUG_SEEDS = 1000,
+        SWEEP_SEEDS = 40,
+        TABLE_SEEDS = 10000, /* a shorter run cannot reach every cell */
+        STORY_LINES = 40,
+        SEED_SEC = 300, /* a seed takes less than a millisecond: this one hangs */
+};
 
 typedef struct Found {
         uint64_t seed;
+        Crash crash; /* of a sweep, at this event */
+        uint64_t crash_at;
         Promise promise;
         char story[1024];
 } Found;
@@ -28,32 +38,57 @@ typedef struct Result {
 
 typedef struct Options {
         uint64_t first, seeds;
-        bool one, trace, bugs, table;
+        bool one, trace, bugs, sweep;
+        Crash crash;
+        uint64_t crash_at;
         Bug bug;
         unsigned workers;
 } Options;
 
-static void run_range(Result *result, uint64_t first, uint64_t end, uint64_t stride, Bug bug, Promise until) {
+static void run_seed(World *w, Result *result, uint64_t seed) {
+        Found *f;
+
+        result->seed = seed;
+        (void) alarm(SEED_SEC);
+        world_run(w, seed);
+        result->runs++;
+        result->events += w->steps;
+        if (w->broken == PROMISE_NONE)
+                return;
+        /* The newest one takes the last place: a search that ends with it has it there. */
+        f = &result->found[MIN_OF(result->violations, (uint64_t) FOUND_MAX - 1)];
+        *f = (Found){ .seed = seed, .crash = w->crash, .crash_at = w->crash_at, .promise = w->broken };
+        memcpy(f->story, w->story, sizeof(f->story));
+        result->violations++;
+}
+
+/* Without a crash, then with each kind of crash at each event. */
+static void sweep_seed(World *w, Result *result, uint64_t seed) {
+        uint64_t steps;
+
+        w->sweep = true;
+        w->crash = CRASH_NONE;
+        run_seed(w, result, seed);
+        steps = w->busy_steps;
+        for (unsigned c = CRASH_NONE + 1; c < CRASH_COUNT; c++)
+                for (uint64_t at = 1; at <= steps; at++) {
+                        w->crash = (Crash) c;
+                        w->crash_at = at;
+                        run_seed(w, result, seed);
+                }
+}
+
+static void run_range(Result *result, const Options *o, uint64_t first, uint64_t stride, Promise until) {
         World *w = calloc(1, sizeof(World));
 
         assert(w);
-        w->bug = bug;
+        w->bug = o->bug;
         w->table = result->table;
-        for (uint64_t seed = first; seed < end; seed += stride) {
-                result->seed = seed;
-                world_run(w, seed);
-                result->runs++;
-                result->events += w->steps;
-                if (w->broken == PROMISE_NONE)
-                        continue;
-                if (result->violations < FOUND_MAX) {
-                        Found *f = &result->found[result->violations];
-
-                        f->seed = seed;
-                        f->promise = w->broken;
-                        memcpy(f->story, w->story, sizeof(f->story));
-                }
-                result->violations++;
+        for (uint64_t seed = first; seed < o->first + o->seeds; seed += stride) {
+                if (o->sweep)
+                        sweep_seed(w, result, seed);
+                else
+                        run_seed(w, result, seed);
                 if (until != PROMISE_NONE && w->broken == until)
                         break;
         }
@@ -68,14 +103,19 @@ static void tell_story(const Found *f, Bug bug) {
         assert(w);
         printf("seed %" PRIu64 " breaks %s: %s\n", f->seed, promise_name(f->promise), f->story);
         w->bug = bug;
+        w->crash = f->crash;
+        w->crash_at = f->crash_at;
+        w->sweep = f->crash != CRASH_NONE;
         w->lines = STORY_LINES;
         w->trace = 1;
         world_run(w, f->seed);
         world_tell(w);
         world_free(w);
         free(w);
-        printf("  again: model-check --seed %" PRIu64 "%s%s --trace\n\n", f->seed, bug ? " --bug " : "",
-               bug ? bug_name(bug) : "");
+        printf("  again: model-check --seed %" PRIu64, f->seed);
+        if (f->crash != CRASH_NONE)
+                printf(" --crash %s --at %" PRIu64, crash_name(f->crash), f->crash_at);
+        printf("%s%s --trace\n\n", bug ? " --bug " : "", bug ? bug_name(bug) : "");
 }
 
 static int run_workers(const Options *o, Result *results, bool *ret_crashed) {
@@ -87,8 +127,7 @@ static int run_workers(const Options *o, Result *results, bool *ret_crashed) {
                 if (pid[i] < 0)
                         return -errno;
                 if (pid[i] == 0) {
-                        run_range(&results[i], o->first + i, o->first + o->seeds, o->workers, o->bug,
-                                  PROMISE_NONE);
+                        run_range(&results[i], o, o->first + i, o->workers, PROMISE_NONE);
                         _exit(0);
                 }
         }
@@ -166,13 +205,13 @@ static int check_seeds(const Options *o) {
         qsort(found, n_found, sizeof(found[0]), by_seed);
         for (size_t i = 0; i < MIN_OF(n_found, (size_t) FOUND_MAX); i++)
                 tell_story(&found[i], o->bug);
-        if (o->table)
+        if (!o->sweep)
                 missing = print_table(table);
-        /* A short run cannot reach every cell. */
-        if (o->seeds < 10000 || o->bug != BUG_NONE)
+        if (o->seeds < TABLE_SEEDS || o->bug != BUG_NONE)
                 missing = 0;
-        printf("\n%" PRIu64 " seeds from %" PRIu64 ", %" PRIu64 " events: %" PRIu64 " violations%s", runs,
-               o->first, events, violations, crashed ? ", crashed" : "");
+        printf("\n%" PRIu64 " seeds from %" PRIu64 ", %" PRIu64 " runs, %" PRIu64 " events: %" PRIu64
+               " violations%s",
+               o->seeds, o->first, runs, events, violations, crashed ? ", crashed" : "");
         printf(missing ? ", %u cells of the table not reached\n" : "\n", missing);
         return violations > 0 || missing > 0 || crashed;
 }
@@ -200,7 +239,9 @@ static int check_bugs(const Options *o) {
                 if (pid < 0)
                         return -errno;
                 if (pid == 0) {
-                        run_range(&results[b], o->first, o->first + BUG_SEEDS, 1, (Bug) b, promise);
+                        Options one = { .first = o->first, .seeds = BUG_SEEDS, .bug = (Bug) b };
+
+                        run_range(&results[b], &one, o->first, 1, promise);
                         _exit(0);
                 }
                 if (waitpid(pid, &status, 0) < 0)
@@ -226,6 +267,9 @@ static int run_one(const Options *o) {
 
         assert(w);
         w->bug = o->bug;
+        w->crash = o->crash;
+        w->crash_at = o->crash_at;
+        w->sweep = o->sweep || o->crash != CRASH_NONE;
         w->trace = o->trace ? 2 : 0;
         world_run(w, o->first);
         broken = w->broken != PROMISE_NONE;
@@ -242,12 +286,16 @@ static int run_one(const Options *o) {
 /* ---- the command line ---- */
 
 static int usage(FILE *f) {
-        fprintf(f, "usage: model-check [--seeds N] [--first S] [--workers N] [--bug NAME]   many seeds, then "
-                   "the table\n"
-                   "       model-check --seed S [--trace] [--bug NAME]                      one seed\n"
-                   "       model-check --bugs [--bug NAME]                                  each sown bug "
-                   "must be caught\n"
-                   "bugs:");
+        fputs("usage: model-check [--seeds N] [--first S] [--workers N] [--bug NAME]  seeds, then the table\n"
+              "       model-check --sweep [--seeds N] [--first S]  each crash at each event of faultless "
+              "runs\n"
+              "       model-check --seed S [--trace] [--bug NAME] [--crash NAME --at EVENT]  one run\n"
+              "       model-check --bugs [--bug NAME]  each sown bug must be caught\n"
+              "crashes:",
+              f);
+        for (unsigned c = 1; c < CRASH_COUNT; c++)
+                fprintf(f, " %s", crash_name((Crash) c));
+        fputs("\nbugs:", f);
         for (unsigned b = 1; b < BUG_COUNT; b++)
                 fprintf(f, " %s", bug_name((Bug) b));
         fputc('\n', f);
@@ -271,17 +319,23 @@ static int parse_bug(const char *text, Bug *ret) {
         return -EINVAL;
 }
 
+static int parse_crash(const char *text, Crash *ret) {
+        for (unsigned c = 1; c < CRASH_COUNT; c++)
+                if (strcmp(crash_name((Crash) c), text) == 0) {
+                        *ret = (Crash) c;
+                        return 0;
+                }
+        return -EINVAL;
+}
+
 static int parse_options(int argc, char **argv, Options *o) {
         static const struct option options[] = {
-                { "seeds", required_argument, NULL, 'n' },
-                { "first", required_argument, NULL, 'f' },
-                { "seed", required_argument, NULL, 's' },
-                { "trace", no_argument, NULL, 't' },
-                { "bug", required_argument, NULL, 'b' },
-                { "bugs", no_argument, NULL, 'B' },
-                { "workers", required_argument, NULL, 'w' },
-                { "help", no_argument, NULL, 'h' },
-                {},
+                { "seeds", required_argument, NULL, 'n' }, { "first", required_argument, NULL, 'f' },
+                { "seed", required_argument, NULL, 's' },  { "trace", no_argument, NULL, 't' },
+                { "bug", required_argument, NULL, 'b' },   { "bugs", no_argument, NULL, 'B' },
+                { "sweep", no_argument, NULL, 'S' },       { "crash", required_argument, NULL, 'c' },
+                { "at", required_argument, NULL, 'a' },    { "workers", required_argument, NULL, 'w' },
+                { "help", no_argument, NULL, 'h' },        {},
         };
         uint64_t n = 0;
         int c, r = 0;
@@ -295,6 +349,10 @@ static int parse_options(int argc, char **argv, Options *o) {
                         r = parse_number(optarg, &n);
                 else if (c == 'b')
                         r = parse_bug(optarg, &o->bug);
+                else if (c == 'c')
+                        r = parse_crash(optarg, &o->crash);
+                else if (c == 'a')
+                        r = parse_number(optarg, &o->crash_at);
                 else if (c == '?' || c == 'h')
                         return -EINVAL;
                 if (r < 0)
@@ -302,7 +360,10 @@ static int parse_options(int argc, char **argv, Options *o) {
                 o->one |= c == 's';
                 o->trace |= c == 't';
                 o->bugs |= c == 'B';
+                o->sweep |= c == 'S';
         }
+        if (o->seeds == 0)
+                o->seeds = o->sweep ? SWEEP_SEEDS : TABLE_SEEDS;
         if (n > 0)
                 o->workers = (unsigned) MIN_OF(n, (uint64_t) WORKERS_MAX);
         return optind < argc ? -EINVAL : 0;
@@ -310,9 +371,7 @@ static int parse_options(int argc, char **argv, Options *o) {
 
 int main(int argc, char **argv) {
         long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-        Options o = {
-                .first = 1, .seeds = 10000, .table = true, .workers = (unsigned) MIN_OF(MAX_OF(cpus, 1), 8)
-        };
+        Options o = { .first = 1, .workers = (unsigned) MIN_OF(MAX_OF(cpus, 1), 8) };
         int r;
 
         if (parse_options(argc, argv, &o) < 0)

@@ -75,6 +75,15 @@ const char *promise_name(Promise p) {
         return names[p];
 }
 
+const char *crash_name(Crash c) {
+        static const char *const names[CRASH_COUNT] = {
+                [CRASH_NONE] = "none", [CRASH_AGENT] = "agent", [CRASH_RUNNERS] = "runners",
+                [CRASH_BOTH] = "both", [CRASH_POWER] = "power", [CRASH_CONNECTION] = "connection",
+        };
+
+        return names[c];
+}
+
 static const struct {
         const char *name;
         Promise promise;

@@ -166,6 +166,7 @@ static void faults_end(World *w) {
                 device_disturbed(w, d);
         }
         w->quiet_since = w->now;
+        w->busy_steps = w->steps;
         TRACE(w, 1, "=== the faults stop");
         /* What a lost notification hid, and a record whose burial failed, is found at the next poll or connect. */
         if (rng_chance(&w->rng, 500))
@@ -334,6 +335,10 @@ static void world_start(World *w, uint64_t seed) {
         w->broken = PROMISE_NONE;
         w->story[0] = '\0';
         scenario_make(w);
+        if (w->sweep) {
+                w->sc.noise = w->sc.n_triggers = 0;
+                w->sc.second_device = false;
+        }
         cloud_start(w);
         for (unsigned i = 0; i < DEVICES; i++)
                 w->dev[i] =
@@ -370,6 +375,8 @@ void world_run(World *w, uint64_t seed) {
                 assert(e.at >= w->now);
                 w->now = e.at;
                 w->steps++;
+                if (w->crash != CRASH_NONE && w->steps == w->crash_at)
+                        fault_crash(w, w->crash);
                 if (device_takes(w, &e))
                         dispatch(w, &e);
                 event_done(&e);

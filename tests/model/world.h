@@ -388,11 +388,26 @@ typedef struct Remembered {
         size_t len;
 } Remembered;
 
+/* The sweep: a run without any fault, and again with one crash at each of its events. */
+typedef enum Crash {
+        CRASH_NONE,
+        CRASH_AGENT,
+        CRASH_RUNNERS,
+        CRASH_BOTH,
+        CRASH_POWER,
+        CRASH_CONNECTION,
+        CRASH_COUNT,
+} Crash;
+
 typedef struct World {
         uint64_t seed;
         Rng rng;
         int trace; /* 0 none, 1 milestones, 2 all */
         Bug bug;
+        bool sweep;
+        Crash crash;
+        uint64_t crash_at;   /* event */
+        uint64_t busy_steps; /* events until the faults' end */
         uint64_t now;
         Scenario sc;
         Event *heap;
@@ -460,6 +475,7 @@ void scenario_make(World *w);
 const char *fault_name(Fault f);
 const char *sim_state_name(SimState s);
 const char *promise_name(Promise p);
+const char *crash_name(Crash c);
 const char *bug_name(Bug b);
 const char *bug_story(Bug b);
 Promise bug_promise(Bug b); /* the promise it breaks */
@@ -483,6 +499,7 @@ void fault_count_in(World *w, Fault f, const Track *t, unsigned dev, SimState s)
 void fault_count_all(World *w, Fault f, unsigned dev);
 void fault_fire(World *w, Fault f, Track *t, unsigned dev); /* a trigger came due */
 bool fault_armed(World *w, Fault f);                        /* also by chance; takes the armed one */
+void fault_crash(World *w, Crash c);                        /* the sweep's */
 void faults_stop(World *w);
 
 /* cloud.c */
