@@ -109,6 +109,17 @@ END_TEST
 
 /* ---- files ---- */
 
+/* Counted, or failed; a test needs no real one. */
+static int syncs, failing_sync;
+
+int fsync(int fd) {
+        if (++syncs == failing_sync) {
+                errno = EIO;
+                return -1;
+        }
+        return 0;
+}
+
 static char dir[64];
 static int dir_fd;
 
@@ -177,6 +188,31 @@ START_TEST(failed_replace_leaves_the_old) {
         ck_assert_int_eq(file_read_at(dir_fd, "f", 10, &data, &len), 0);
         ck_assert_str_eq(data, "old");
         ck_assert_uint_eq(count_entries(dir), 2);
+}
+END_TEST
+
+/* The new content before it has the name, the name before anybody is told. */
+START_TEST(replace_is_durable) {
+        char *data CLEANUP_FREE = NULL;
+        char path[128];
+        size_t len;
+
+        ck_assert_int_eq(file_replace_at(dir_fd, "f", "old", 3, 0600), 0);
+        ck_assert_int_eq(syncs, 2);
+        failing_sync = 3;
+        ck_assert_int_eq(file_replace_at(dir_fd, "f", "new", 3, 0600), -EIO);
+        ck_assert_int_eq(syncs, 3);
+        ck_assert_int_eq(file_read_at(dir_fd, "f", 10, &data, &len), 0);
+        ck_assert_str_eq(data, "old");
+        ck_assert_uint_eq(count_entries(dir), 1);
+        failing_sync = 5;
+        ck_assert_int_eq(file_replace_at(dir_fd, "f", "new", 3, 0600), -EIO);
+        failing_sync = syncs = 0;
+        (void) snprintf(path, sizeof path, "%s/a/b", dir);
+        ck_assert_int_ge(mkdir_open(path, 0700), 0);
+        ck_assert_int_eq(syncs, 2);
+        ck_assert_int_ge(mkdir_open(path, 0700), 0);
+        ck_assert_int_eq(syncs, 2);
 }
 END_TEST
 
@@ -451,6 +487,7 @@ static TCase *file_cases(void) {
         tcase_add_test(c, replace_and_read);
         tcase_add_test(c, replace_replaces_a_link_not_its_target);
         tcase_add_test(c, failed_replace_leaves_the_old);
+        tcase_add_test(c, replace_is_durable);
         tcase_add_test(c, read_refusals);
         tcase_add_test(c, read_proc);
         tcase_add_test(c, make_directories);
