@@ -35,8 +35,9 @@ static void agent_update_status(Agent *a, const EngineSummary *s) {
         char work[128], text[sizeof a->status];
 
         describe_work(s, work, sizeof work);
-        (void) snprintf(text, sizeof text, "Thing %s: %s, %s", a->config->thing_name,
-                        a->online ? "connected" : a->offline_text, work);
+        (void) snprintf(text, sizeof text, "Thing %s: %s, %s%s%s", a->config->thing_name,
+                        a->online ? "connected" : a->offline_text, work, a->certificate_text[0] ? "; " : "",
+                        a->certificate_text);
         if (strcmp(text, a->status) == 0)
                 return;
         memcpy(a->status, text, sizeof text);
@@ -118,6 +119,7 @@ static void went_offline(Agent *a, const ClientEvent *c) {
         uint64_t tenths = (c->retry_usec + 50 * USEC_PER_MSEC) / (100 * USEC_PER_MSEC);
 
         a->online = false;
+        a->certificate_text[0] = '\0'; /* looked at anew by the next attempt */
         (void) snprintf(a->offline_text, sizeof a->offline_text, "not connected (%.200s)", c->text);
         log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_OFFLINE, NULL, "not connected: %s; next attempt in %" PRIu64 ".%" PRIu64 " s",
                  c->text, tenths / 10, tenths % 10);
@@ -162,6 +164,7 @@ static void on_client_event(const ClientEvent *c, void *userdata) {
                 return;
         }
         case CLIENT_CERTIFICATE:
+                (void) snprintf(a->certificate_text, sizeof a->certificate_text, "%.190s", c->text);
                 log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_CERTIFICATE_EXPIRES, NULL, "%s", c->text);
                 return;
         }

@@ -36,7 +36,8 @@ struct Agent {
         size_t n_closed;
         bool online;
         char offline_text[256]; /* why not connected */
-        char status[512];       /* the last STATUS= */
+        char certificate_text[192]; /* near its end, as the current connection found it; "" = good */
+        char status[768];       /* the last STATUS= */
         bool trim_wanted;       /* give memory back at the next quiet moment */
         bool socket_warned;     /* the runner socket's absence was logged */
 };
