@@ -510,6 +510,7 @@ class FakeService:
 
     def __init__(self, lab):
         self.lab, self.jobs = lab, {}
+        self.refuse = lambda job, request: None  # an error code for an update, "silence" for no answer, None = as usual
         self.client = Mqtt(lab.plain_port, on_message=self._handle)
         lab.clients.append(self.client)
         self.client.subscribe(*(lab.topic(t) for t in ("get", "start-next", "+/get", "+/update")))
@@ -574,7 +575,12 @@ class FakeService:
     def _update(self, job, tail, request, stamp):
         x = self.jobs[job]
         state = {"status": x["status"], "statusDetails": x["details"], "versionNumber": x["version"]}
-        if str(request.get("expectedVersion", x["version"])) != str(x["version"]):
+        told = self.refuse(job, request)
+        if told == "silence":
+            return
+        if told:
+            refusal = told
+        elif str(request.get("expectedVersion", x["version"])) != str(x["version"]):
             refusal = "VersionMismatch"
         elif x["status"] in TERMINAL:
             refusal = "InvalidStateTransition"
