@@ -71,7 +71,7 @@ static void check_overlap(World *w, const Runner *r, const Track *t) {
                               track_text(w, t), t->dev[r->dev].live);
 }
 
-/* An update names no queuedAt: a claim that was late may have hit the execution that took the place of its own. */
+/* By this execution, or by the one that took its place: see track.c, is_misdirected(). */
 static bool was_claimed(const World *w, const Runner *r, const Track *t) {
         for (unsigned i = 0; i < w->n_tracks; i++) {
                 const Track *o = &w->track[i];
@@ -94,8 +94,8 @@ static void check_claim(World *w, const Runner *r, const Track *t) {
 
 static void check_order(World *w, const Runner *r, const Track *t) {
         if (w->sc.engine.max_concurrent > 1 || w->dev[1].exists || t->disturbed ||
-            t->dev[r->dev].started[0] > 1 || t->touched ||
-            t->n_claims > 1) /* an orphan, and so IN_PROGRESS: that comes first in the cloud's list */
+            t->dev[r->dev].started[0] > 1 ||
+            t->touched) /* an orphan, and so IN_PROGRESS: that comes first in the cloud's list */
                 return;
         for (unsigned i = 0; i < w->n_tracks; i++) {
                 const Track *o = &w->track[i];
@@ -335,7 +335,7 @@ static void check_manners(World *w, const Track *t) {
         const TrackDevice *td = &t->dev[0];
 
         if (w->crash != CRASH_NONE || w->sc.n_triggers > 0 || w->sc.noise > 0 || w->dev[1].exists ||
-            t->ended_by != 0)
+            t->disturbed || t->ended_by != 0)
                 return;
         if (td->claims_sent > 1 || td->finals_sent != 1)
                 world_violate(w, P7_HARMLESS,

@@ -474,6 +474,7 @@ static void open_plan(World *w, Runner *r, const WireMessage *m) {
         c = plan_new(&config, &r->plan);
         assert(c >= 0);
         memcpy(r->claim, r->state.phase != RECORD_NONE ? r->state.claim : config.claim, sizeof(r->claim));
+        track_note_run(t, r->claim);
         r->phase = RUNNER_LIVE;
         feed(w, r,
              &(PlanEvent){ .type = PLAN_EVENT_OPEN,

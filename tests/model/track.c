@@ -136,7 +136,7 @@ static Track *track_new(World *w, const JobKey *key) {
         t->version = 1;
         t->terminal_at = 0;
         t->ended_by = t->runs_on = -1;
-        t->n_claims = 0;
+        t->n_claims = t->n_run_claims = 0;
         t->document_len = (size_t) snprintf(t->document, sizeof(t->document),
                                             "{\"operation\":\"%s\",\"generation\":%u}", key->job_id,
                                             w->sc.job[job].generation);
@@ -155,25 +155,40 @@ static Track *track_new(World *w, const JobKey *key) {
         return t;
 }
 
-static void note_claim(World *w, Track *t, const ProtoDetails *details) {
-        const char *claim = proto_details_get(details, "claim");
+void track_note_run(Track *t, const char *claim) {
+        for (unsigned i = 0; i < t->n_run_claims; i++)
+                if (strcmp(t->run_claim[i], claim) == 0)
+                        return;
+        if (t->n_run_claims < CLAIMS_MAX)
+                (void) snprintf(t->run_claim[t->n_run_claims++], WIRE_CLAIM_MAX, "%s", claim);
+}
 
+/* An update names no queuedAt: one that is late may hit the execution that took the place of its own, at the same version.
+ * The service cannot tell, nor can the device prevent it. */
+static bool is_misdirected(const Track *t, const char *claim) {
+        if (!claim || t->n_run_claims == CLAIMS_MAX)
+                return false;
+        for (unsigned i = 0; i < t->n_run_claims; i++)
+                if (strcmp(t->run_claim[i], claim) == 0)
+                        return false;
+        return true;
+}
+
+static void note_claim(Track *t, const char *claim) {
+        if (is_misdirected(t, claim))
+                t->touched = t->outcome_open = true;
         if (!claim || strlen(claim) >= WIRE_CLAIM_MAX)
                 return;
         for (unsigned i = 0; i < t->n_claims; i++)
                 if (strcmp(t->claim[i], claim) == 0)
                         return;
-        /* A claim that was meant for the execution before it. */
-        for (unsigned i = 0; i < w->n_tracks; i++)
-                for (unsigned c = 0; c < w->track[i].n_claims; c++)
-                        t->outcome_open |= &w->track[i] != t && strcmp(w->track[i].claim[c], claim) == 0;
         if (t->n_claims < CLAIMS_MAX)
                 (void) snprintf(t->claim[t->n_claims++], WIRE_CLAIM_MAX, "%s", claim);
 }
 
-static void track_over(World *w, Track *t) {
+static void track_over(World *w, Track *t, const char *claim) {
         t->terminal_at = w->now > 0 ? w->now : 1;
-        t->ended_by = w->cloud_actor;
+        t->ended_by = is_misdirected(t, claim) ? -1 : w->cloud_actor;
         for (unsigned d = 0; d < DEVICES; d++)
                 t->dev[d].state_when_over = t->dev[d].state;
         w->pending--;
@@ -182,6 +197,7 @@ static void track_over(World *w, Track *t) {
 
 void track_cloud_change(World *w, const ModelChange *c) {
         Track *t = track_find(w, c->key.job_id, c->key.number, c->key.queued_at);
+        const char *claim = proto_details_get(&c->details, "claim");
         bool was_over;
 
         if (!t && c->status == PROTO_STATUS_NONE)
@@ -202,10 +218,10 @@ void track_cloud_change(World *w, const ModelChange *c) {
                 t->status = c->status;
                 t->version = c->version;
                 if (c->status == PROTO_STATUS_IN_PROGRESS)
-                        note_claim(w, t, &c->details);
+                        note_claim(t, claim);
         }
         if (!was_over && (t->gone || proto_status_terminal(t->status)))
-                track_over(w, t);
+                track_over(w, t, claim);
         for (unsigned d = 0; d < DEVICES; d++)
                 track_update(w, t, d);
 }

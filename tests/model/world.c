@@ -147,6 +147,8 @@ static bool device_takes(World *w, Event *e) {
 }
 
 static void nudge(World *w) {
+        for (unsigned i = 0; i < w->n_tracks; i++)
+                w->track[i].disturbed = true;
         for (unsigned i = 0; i < DEVICES; i++)
                 if (w->dev[i].agent_alive && w->dev[i].online)
                         agent_disconnect(w, &w->dev[i], 2 * SEC);

@@ -237,6 +237,8 @@ typedef struct Track {
         int ended_by;                           /* device, or -1: the service or somebody else */
         char claim[CLAIMS_MAX][WIRE_CLAIM_MAX]; /* ever accepted */
         unsigned n_claims;
+        char run_claim[CLAIMS_MAX][WIRE_CLAIM_MAX]; /* of its own runs, accepted or not */
+        unsigned n_run_claims;
         int runs_on;       /* the device that started a step, -1 = none */
         bool touched;      /* somebody outside the two devices changed it */
         bool disturbed;    /* a fault touched it: its place in the order is not promised */
@@ -485,6 +487,7 @@ const char *cell_excuse(Fault f, SimState s);
 /* track.c: one execution as the world sees it */
 Track *track_find(World *w, const char *job_id, int64_t number, int64_t queued_at);
 Track *track_latest(World *w, unsigned job);
+void track_note_run(Track *t, const char *claim);
 void track_cloud_change(World *w, const ModelChange *c);
 void track_update(World *w, Track *t, unsigned dev); /* derive the state anew; triggers fire here */
 void track_update_all(World *w, unsigned dev);
