@@ -20,7 +20,7 @@
 
 #include "world.h"
 
-#define STOP_BOUND (100 * SEC) /* on top of the grace: answers, backoff after a fault, the kill itself */
+#define STOP_BOUND (30 * SEC) /* on top of the grace: answers, backoff after a fault, the kill itself */
 
 /* ---- P2, P4, P5, P6: at a start ---- */
 
