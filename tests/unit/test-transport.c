@@ -39,6 +39,10 @@ START_TEST(bucket_gives_a_burst_then_the_rate) {
         for (int i = 0; i < 1000; i++)
                 ck_assert_uint_eq(bucket_take(&b, now), 0);
         bucket_init(&b, 50);
+        for (int i = 0; i < 50 / 4; i++)
+                ck_assert_uint_eq(bucket_take(&b, now), 0);
+        ck_assert_uint_eq(bucket_take(&b, now), USEC_PER_SEC / 50);
+        now += 3600 * USEC_PER_SEC; /* full again, not fuller */
         for (uint64_t end = now + 2 * USEC_PER_SEC; now < end;) {
                 uint64_t wait = bucket_take(&b, now);
 
@@ -204,6 +208,8 @@ static void certs_setup(void) {
         certs_leaf(&ca, rig_dir, "cn-only", "broker.test", NULL, 0, -CERTS_DAY, CERTS_DAY);
         certs_leaf(&ca, rig_dir, "nul", "nul", "broker.test\0.evil.test", 22, -CERTS_DAY, CERTS_DAY);
         certs_leaf(&ca, rig_dir, "partial", "partial", "DNS:b*.test", 0, -CERTS_DAY, CERTS_DAY);
+        certs_leaf(&ca, rig_dir, "subpartial", "subpartial", "DNS:s*.broker.test", 0, -CERTS_DAY, CERTS_DAY);
+        certs_leaf(&ca, rig_dir, "sub", "sub", "DNS:*.broker.test", 0, -CERTS_DAY, CERTS_DAY);
         certs_leaf(&ca, rig_dir, "top", "top", "DNS:*.test", 0, -CERTS_DAY, CERTS_DAY);
         certs_leaf(&ca, rig_dir, "expired", "expired", "DNS:broker.test", 0, -9 * CERTS_DAY, -2 * CERTS_DAY);
         certs_leaf(&ca, rig_dir, "future", "future", "DNS:broker.test", 0, 2 * CERTS_DAY, 9 * CERTS_DAY);
@@ -279,8 +285,8 @@ static void script_accept_only(Fake *f) {
                 fake_drain(f);
 }
 
-/* A server with this certificate is refused with this sentence. */
-static void expect_certificate_refused(const char *name, const char *part) {
+/* A server of this name with this certificate is refused with this sentence. */
+static void expect_host_refused(const char *host, const char *name, const char *part) {
         Fake f = { 0 };
         TransportConfig c;
         Rig rig;
@@ -288,11 +294,16 @@ static void expect_certificate_refused(const char *name, const char *part) {
         fake_use_tls(&f, rig_dir, name, NULL);
         fake_start(&f, script_accept_only);
         c = tls_config(f.port);
+        c.host = host;
         c.reconnect_min_usec = c.reconnect_max_usec = 3600 * USEC_PER_SEC;
         rig_open(&rig, &c);
         rig_expect_text(&rig, TRANSPORT_OFFLINE, part);
         rig_close(&rig);
         fake_stop(&f);
+}
+
+static void expect_certificate_refused(const char *name, const char *part) {
+        expect_host_refused("broker.test", name, part);
 }
 
 START_TEST(wrong_host_name_is_refused) {
@@ -315,6 +326,24 @@ END_TEST
 START_TEST(wildcards_in_the_wrong_place_are_refused) {
         expect_certificate_refused("partial", "the server's certificate is not for broker.test");
         expect_certificate_refused("top", "the server's certificate is not for broker.test");
+        expect_host_refused("sub.broker.test", "subpartial",
+                            "the server's certificate is not for sub.broker.test");
+}
+END_TEST
+
+START_TEST(wildcard_for_a_whole_label_is_taken) {
+        Fake f = { 0 };
+        TransportConfig c;
+        Rig rig;
+
+        fake_use_tls(&f, rig_dir, "sub", NULL);
+        fake_start(&f, script_online_until_closed);
+        c = tls_config(f.port);
+        c.host = "sub.broker.test";
+        rig_open(&rig, &c);
+        rig_expect(&rig, TRANSPORT_ONLINE);
+        rig_close(&rig);
+        fake_stop(&f);
 }
 END_TEST
 
@@ -516,6 +545,59 @@ START_TEST(nothing_is_stranded_inside_tls) {
         rig_expect(&rig, TRANSPORT_ONLINE);
         for (int i = 0; i < 100; i++)
                 rig_expect_message(&rig, "test/a", "");
+        rig_close(&rig);
+        fake_stop(&f);
+}
+END_TEST
+
+enum { NEAR_FULL = 19, NEAR_FULL_BYTES = 220500, LAST_BUT_ONE_BYTES = 6000, LAST_BYTES = 8000 };
+
+/* Fill the owner's queue nearly, then send two messages in one TLS record: with the first of them the queue is full and
+ * reading pauses, while TLS has decrypted the second already and the socket is empty. */
+static void script_pause_inside_a_record(Fake *f) {
+        static unsigned char payload[NEAR_FULL_BYTES], record[16384];
+        static const unsigned char first[] = { 0x32, 0xFA, 0x2E, 0, 6, 't', 'e', 's', 't', '/', 'a', 0, 20 };
+        static const unsigned char second[] = { 0x32, 0xCA, 0x3E, 0, 6, 't', 'e', 's', 't', '/', 'b', 0, 21 };
+        const int *gate = f->userdata;
+        size_t at = 0;
+
+        if (!fake_bring_online(f))
+                return;
+        for (uint16_t i = 1; i <= NEAR_FULL; i++) {
+                (void) fake_publish(f, "test/a", payload, sizeof payload, i);
+                (void) fake_expect(f, 4);
+        }
+        memcpy(record, first, sizeof first);
+        at += sizeof first + LAST_BUT_ONE_BYTES;
+        memcpy(record + at, second, sizeof second);
+        at += sizeof second + LAST_BYTES;
+        if (!fake_send(f, record, at))
+                fake_fail(f, "record");
+        (void) fake_expect(f, 4); /* the first of the two is there: now the owner may look */
+        if (write(gate[1], "x", 1) != 1)
+                fake_fail(f, "gate");
+        (void) fake_expect(f, 4);
+        fake_drain(f);
+}
+
+START_TEST(nothing_is_stranded_by_a_pause) {
+        Fake f = { 0 };
+        TransportConfig c;
+        int gate[2];
+        char byte;
+        Rig rig;
+
+        ck_assert_int_eq(pipe2(gate, O_CLOEXEC), 0);
+        f.userdata = gate;
+        fake_use_tls(&f, rig_dir, "server", NULL);
+        fake_start(&f, script_pause_inside_a_record);
+        c = tls_config(f.port);
+        rig_open(&rig, &c);
+        rig_expect(&rig, TRANSPORT_ONLINE);
+        ck_assert_int_eq(read(gate[0], &byte, 1), 1);
+        for (int i = 0; i <= NEAR_FULL; i++)
+                rig_expect(&rig, TRANSPORT_MESSAGE);
+        rig_expect(&rig, TRANSPORT_MESSAGE);
         rig_close(&rig);
         fake_stop(&f);
 }
@@ -1624,6 +1706,7 @@ static TCase *tls_cases(void) {
         tcase_add_test(tc, common_name_alone_is_refused);
         tcase_add_test(tc, name_with_a_nul_is_refused);
         tcase_add_test(tc, wildcards_in_the_wrong_place_are_refused);
+        tcase_add_test(tc, wildcard_for_a_whole_label_is_taken);
         tcase_add_test(tc, expired_certificate_is_refused_with_dates);
         tcase_add_test(tc, certificate_of_tomorrow_is_refused_with_dates);
         tcase_add_test(tc, wrong_ca_is_refused);
@@ -1636,6 +1719,7 @@ static TCase *tls_cases(void) {
         tcase_add_test(tc, stalled_handshake_has_a_deadline);
         tcase_add_test(tc, close_without_close_notify);
         tcase_add_test(tc, nothing_is_stranded_inside_tls);
+        tcase_add_test(tc, nothing_is_stranded_by_a_pause);
         tcase_add_test(tc, own_certificate_near_its_end);
         tcase_add_test(tc, own_certificate_past_its_end);
         tcase_add_test(tc, files_are_read_afresh_for_each_connection);

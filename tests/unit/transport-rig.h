@@ -38,7 +38,7 @@ static inline TransportConfig rig_config(uint16_t port) {
 
 /* ---- names ----
  * The transport asks getaddrinfo(); the one in this program is found first. It knows numeric addresses and:
- *   broker.test      127.0.0.1
+ *   broker.test, sub.broker.test      127.0.0.1
  *   dead-first.test  127.0.0.2, 127.0.0.1
  *   stuck.test       does not return before rig_release_resolver()
  *   anything else    no such name */
@@ -76,7 +76,8 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
                 return EAI_NONAME;
         if (strcmp(node, "stuck.test") == 0 && read(rig_resolver_gate[0], &byte, 1) != 1)
                 return EAI_FAIL;
-        if (strcmp(node, "broker.test") == 0 || strcmp(node, "stuck.test") == 0)
+        if (strcmp(node, "broker.test") == 0 || strcmp(node, "sub.broker.test") == 0 ||
+            strcmp(node, "stuck.test") == 0)
                 *ret = rig_address("127.0.0.1", port, NULL);
         else if (strcmp(node, "dead-first.test") == 0)
                 *ret = rig_address("127.0.0.2", port, rig_address("127.0.0.1", port, NULL));
