@@ -73,14 +73,32 @@ def command_of(pid):
         return ""
 
 
-def reap_adopted(keep=()):
-    """Collect orphans that the kernel gave us; children in `keep` belong to a Popen."""
+def reap_adopted():
+    """Collect orphans that the kernel gave us."""
     for pid, (parent, state) in process_table().items():
-        if parent == os.getpid() and state == "Z" and pid not in keep:
+        if parent == os.getpid() and state == "Z":
             try:
                 os.waitpid(pid, os.WNOHANG)
             except ChildProcessError:
                 pass
+
+
+def end_descendants(programs=()):
+    """Kill every descendant and wait until they are gone. A scan of /proc is no snapshot: a process whose parent ends
+    meanwhile can be missed, so that only several empty ones in a row count."""
+    empty, end = 0, time.monotonic() + 20
+    while empty < 3 and time.monotonic() < end:
+        left = descendants()
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        for p in programs:
+            p.popen.poll()
+        reap_adopted()
+        empty = 0 if left else empty + 1
+        time.sleep(0.01)
 
 
 def wait_for(predicate, what, timeout=None):
@@ -461,6 +479,11 @@ listener {self.plain_port} 127.0.0.1
         """Living runner processes of this lab."""
         return [p for p in descendants() if str(RUNNER) in command_of(p) or "iot-jobs-runner" in command_of(p).split(" ")[0]]
 
+    def runner_of(self, job):
+        """The runner that has the processes of a job below it; others may be about to end."""
+        mine = set(self.job_processes(job))
+        return wait_for(lambda: next((r for r in self.runners() if mine & set(descendants(r))), None), f"the runner of {job}")
+
     # -- the end --
 
     def _program(self, name, command, log, env=None):
@@ -487,19 +510,7 @@ listener {self.plain_port} 127.0.0.1
         for p in reversed(self.programs):
             if p.running():
                 p.popen.kill()
-        for _ in range(200):
-            left = descendants()
-            for pid in left:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
-            for p in self.programs:
-                p.popen.poll()
-            reap_adopted()
-            if not left:
-                break
-            time.sleep(0.01)
+        end_descendants(self.programs)
         for path in reversed(self.mounts):
             subprocess.run(["umount", "-l", str(path)], check=False)
         shutil.rmtree(self.directory, ignore_errors=True)

@@ -124,9 +124,7 @@ class Agent(LabTest):
         self.assertEqual(self.lab.job_processes("former"), [])
 
     def kill_runner(self):
-        runners = self.lab.runners()
-        self.assertEqual(len(runners), 1, runners)
-        os.kill(runners[0], signal.SIGKILL)
+        os.kill(self.lab.runner_of("former"), signal.SIGKILL)
 
     def test_kill_runner(self):
         """A dead runner's tree dies before any verdict; the attempt is FAILED as interrupted, and not run again."""
@@ -188,7 +186,7 @@ echo x >>@EVIDENCE@/left; exit 0""")
     def test_runner_is_no_part_of_the_agent(self):
         """The runner has a session of its own, so that a terminal's or a group's signal does not end it."""
         agent = self.start()
-        runner = self.lab.runners()[0]
+        runner = self.lab.runner_of("former")
         self.assertEqual(os.getsid(runner), runner)
         self.assertNotEqual(os.getsid(runner), os.getsid(agent.pid))
         agent.kill(signal.SIGTERM)
