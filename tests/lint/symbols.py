@@ -18,7 +18,7 @@ from tap import Tap
 
 LIBC = set("""
     malloc calloc realloc reallocarray free strdup strndup
-    memchr memcmp memcpy memmem memmove mempcpy memrchr memset explicit_bzero
+    bcmp memchr memcmp memcpy memmem memmove mempcpy memrchr memset explicit_bzero
     stpcpy stpncpy strcasecmp strcat strchr strchrnul strcmp strcpy strcspn strlen strncasecmp strncat strncmp strncpy
     strnlen strpbrk strrchr strsep strspn strstr strtok_r
     strtol strtoll strtoul strtoull strtoimax strtoumax strtod
