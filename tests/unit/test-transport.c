@@ -275,6 +275,14 @@ START_TEST(unreadable_key_is_named) {
 }
 END_TEST
 
+/* Let the test go on. */
+static void open_gate(Fake *f) {
+        const int *gate = f->userdata;
+
+        if (write(gate[1], "x", 1) != 1)
+                fake_fail(f, "gate");
+}
+
 static void script_online_until_closed(Fake *f) {
         if (fake_bring_online(f))
                 fake_drain(f);
@@ -558,7 +566,6 @@ static void script_pause_inside_a_record(Fake *f) {
         static unsigned char payload[NEAR_FULL_BYTES], record[16384];
         static const unsigned char first[] = { 0x32, 0xFA, 0x2E, 0, 6, 't', 'e', 's', 't', '/', 'a', 0, 20 };
         static const unsigned char second[] = { 0x32, 0xCA, 0x3E, 0, 6, 't', 'e', 's', 't', '/', 'b', 0, 21 };
-        const int *gate = f->userdata;
         size_t at = 0;
 
         if (!fake_bring_online(f))
@@ -574,8 +581,7 @@ static void script_pause_inside_a_record(Fake *f) {
         if (!fake_send(f, record, at))
                 fake_fail(f, "record");
         (void) fake_expect(f, 4); /* the first of the two is there: now the owner may look */
-        if (write(gate[1], "x", 1) != 1)
-                fake_fail(f, "gate");
+        open_gate(f);
         (void) fake_expect(f, 4);
         fake_drain(f);
 }
@@ -1137,6 +1143,56 @@ START_TEST(nothing_is_kept_across_connections) {
 }
 END_TEST
 
+/* Hang up after the first of three publications, the others still waiting for the rate; after that only what is published
+ * on the new connection may come. */
+static void script_hang_up_on_queue(Fake *f) {
+        const int *gate = f->userdata;
+        Packet p;
+        char byte;
+
+        if (!fake_bring_online(f))
+                return;
+        (void) fake_expect(f, 3);
+        if (read(gate[2], &byte, 1) != 1) /* all three are handed in */
+                fake_fail(f, "gate");
+        fake_hang_up(f);
+        if (!fake_bring_online(f))
+                return;
+        /* The client has seen the last SUBACK when it answers this. */
+        (void) fake_publish(f, "test/a", "", 0, 1);
+        (void) fake_expect(f, 4);
+        open_gate(f);
+        p = fake_expect(f, 3);
+        if (p.len != 13 || memcmp(p.body + 10, "new", 3) != 0)
+                fake_fail(f, "an old publication");
+        fake_drain(f);
+}
+
+START_TEST(only_the_connection_that_was_announced_takes_publications) {
+        TransportConfig c = rig_config(1);
+        int gate[4];
+        char byte;
+        Rig rig;
+
+        c.publish_rate = 1;
+        ck_assert_int_eq(pipe2(gate, O_CLOEXEC), 0);
+        ck_assert_int_eq(pipe2(gate + 2, O_CLOEXEC), 0);
+        plain_fake.userdata = gate;
+        open_plain(&rig, script_hang_up_on_queue, &c);
+        rig_expect(&rig, TRANSPORT_ONLINE);
+        for (int i = 0; i < 3; i++)
+                ck_assert_int_eq(transport_publish(rig.t, "test/x", "old", 3), 0);
+        ck_assert_int_eq(write(gate[3], "x", 1), 1);
+        ck_assert_int_eq(read(gate[0], &byte, 1), 1);
+        /* Another connection is online by now, which the owner has not been told. */
+        ck_assert_int_eq(transport_publish(rig.t, "test/x", "old", 3), -ENOTCONN);
+        rig_expect(&rig, TRANSPORT_OFFLINE);
+        rig_expect(&rig, TRANSPORT_ONLINE);
+        ck_assert_int_eq(transport_publish(rig.t, "test/x", "new", 3), 0);
+        close_plain(&rig);
+}
+END_TEST
+
 /* 64 publications without a PUBACK: that is the end. */
 static void script_no_puback(Fake *f) {
         if (!fake_bring_online(f))
@@ -1480,15 +1536,28 @@ static void free_in_handler(const TransportEvent *event, void *userdata) {
         rig->t = transport_free(rig->t, RIG_WAIT_SEC * USEC_PER_SEC);
 }
 
+static void script_three_messages(Fake *f) {
+        if (!fake_bring_online(f))
+                return;
+        for (uint16_t i = 1; i <= 3; i++)
+                (void) fake_publish(f, "test/a", "", 0, i);
+        for (int i = 0; i < 3; i++)
+                (void) fake_expect(f, 4);
+        open_gate(f);
+        fake_drain(f);
+}
+
 START_TEST(free_inside_the_handler) {
-        struct pollfd p = { .events = POLLIN };
+        int gate[2];
+        char byte;
         Rig rig;
 
-        open_plain(&rig, script_online_until_closed, NULL);
-        p.fd = transport_fd(rig.t);
-        ck_assert_int_eq(poll(&p, 1, RIG_WAIT_SEC * 1000), 1);
+        ck_assert_int_eq(pipe2(gate, O_CLOEXEC), 0);
+        plain_fake.userdata = gate;
+        open_plain(&rig, script_three_messages, NULL);
+        ck_assert_int_eq(read(gate[0], &byte, 1), 1);
         transport_dispatch(rig.t, free_in_handler, &rig);
-        ck_assert_int_eq(frees, 1);
+        ck_assert_int_eq(frees, 1); /* four events waited */
         ck_assert_ptr_null(rig.t);
         fake_stop(&plain_fake);
 }
@@ -1743,6 +1812,7 @@ static TCase *script_cases(void) {
         tcase_add_test(tc, kick_after_subscribe_names_the_filter_and_keeps_the_backoff);
         tcase_add_test(tc, backoff_is_reset_after_a_stable_time_only);
         tcase_add_test(tc, nothing_is_kept_across_connections);
+        tcase_add_test(tc, only_the_connection_that_was_announced_takes_publications);
         tcase_add_test(tc, missing_pubacks_end_the_connection);
         tcase_add_test(tc, what_may_wait_is_bounded);
         tcase_add_test(tc, bytes_may_come_one_by_one);
