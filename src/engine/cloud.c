@@ -33,6 +33,7 @@ void cloud_describe(Engine *e, Job *j, bool with_document) {
         if (j->key.number > 0)
                 r->execution_number = j->key.number;
         r->include_document = with_document;
+        j->document_asked = with_document;
         request_sent(e, j, REQUEST_DESCRIBE);
 }
 
@@ -211,15 +212,28 @@ static Job *complete_hint(Engine *e, Job *j, const JobKey *key) {
         return j;
 }
 
-static void described(Engine *e, Job *j, const ProtoExecution *x) {
+/* The service always says both number and time; one that does not is taken at its word: what is left out is no
+ * difference. */
+static JobKey described_key(const Engine *e, const Job *j, const ProtoExecution *x) {
         JobKey key = key_of(e, x);
 
+        if (key.number == 0)
+                key.number = MAX_OF(j->key.number, (int64_t) 1);
+        if (key.queued_at == 0)
+                key.queued_at = MAX_OF(j->key.queued_at, (int64_t) 1);
+        return key;
+}
+
+static void described(Engine *e, Job *j, const ProtoExecution *x) {
+        JobKey key = described_key(e, j, x);
+
+        if (strcmp(x->job_id, j->key.job_id) != 0) {
+                engine_log(e, LEVEL_WARNING, NULL, j, PROTO_STATUS_NONE,
+                           "the service describes job %s instead, asking again", x->job_id);
+                job_dispute(e, j);
+                return;
+        }
         if (j->key.number == 0 || j->key.queued_at == 0) {
-                /* The service always says both; one that does not is taken at its word. */
-                if (key.number == 0)
-                        key.number = 1;
-                if (key.queued_at == 0)
-                        key.queued_at = 1;
                 j = complete_hint(e, j, &key);
                 if (!j)
                         return;
@@ -234,8 +248,13 @@ static void described(Engine *e, Job *j, const ProtoExecution *x) {
         }
         take_state(e, j, x->status, x->version);
         note_details(j, &x->details, x->seconds_left);
-        if (x->document && j->local == LOCAL_NONE && job_set_document(j, x->document, x->document_len) < 0)
-                e->error = -ENOMEM;
+        if (j->local != LOCAL_NONE)
+                return;
+        if (x->document) {
+                if (job_set_document(j, x->document, x->document_len) < 0)
+                        e->error = -ENOMEM;
+        } else
+                j->without_document = j->document_asked; /* asking again would bring the same */
 }
 
 /* ---- replies to updates ---- */
@@ -288,10 +307,22 @@ static void retry_later(Engine *e, Job *j) {
         j->retry_at = e->now + engine_backoff(e, j->tries++, BACKOFF_DOUBLINGS);
 }
 
+/* An update was refused with nothing to go by: look at the execution before anything else is sent for it. */
+static void look_again(Engine *e, Job *j) {
+        job_dispute(e, j);
+        job_enter_cloud(e, j, CLOUD_UNKNOWN);
+}
+
 static void over_in_cloud(Engine *e, Job *j, ProtoStatus status, const char *how) {
         engine_log(e, j->local == LOCAL_NONE ? LEVEL_INFO : LEVEL_NOTICE, MESSAGE_ID_JOB_CANCELLED, j, status,
                    "execution is over in the cloud: %s", how);
         job_enter_cloud(e, j, CLOUD_OVER);
+}
+
+/* Not remembered as an end is: what one reply does not find, as just after it was made, a later list may show. */
+static void gone_in_cloud(Engine *e, Job *j) {
+        j->gone = true;
+        over_in_cloud(e, j, PROTO_STATUS_NONE, "it does not exist any more");
 }
 
 /* VersionMismatch or InvalidStateTransition told us what the cloud has. "This was us" means equal status and claim: an
@@ -310,6 +341,10 @@ static void reconcile(Engine *e, Job *j, JobRequest request, const ProtoMessage 
         }
         if (m->state_status == PROTO_STATUS_IN_PROGRESS && !job_accepts_claim(j, claim ? claim : "")) {
                 job_lose(e, j, "claimed by another device");
+                return;
+        }
+        if (m->state_status == PROTO_STATUS_NONE || m->state_version < 0) {
+                look_again(e, j);
                 return;
         }
         j->status = m->state_status;
@@ -383,16 +418,16 @@ static void request_rejected(Engine *e, Job *j, JobRequest request, const ProtoM
                 if (m->has_state)
                         reconcile(e, j, request, m);
                 else
-                        job_enter_cloud(e, j, CLOUD_UNKNOWN);
+                        look_again(e, j);
                 return;
         case PROTO_CODE_TERMINAL_STATE_REACHED:
                 if (request == REQUEST_DESCRIBE)
                         over_in_cloud(e, j, PROTO_STATUS_NONE, "it has ended");
                 else
-                        job_enter_cloud(e, j, CLOUD_UNKNOWN); /* carries no state: describe once */
+                        look_again(e, j); /* carries no state */
                 return;
         case PROTO_CODE_RESOURCE_NOT_FOUND:
-                over_in_cloud(e, j, PROTO_STATUS_NONE, "it does not exist any more");
+                gone_in_cloud(e, j);
                 return;
         case PROTO_CODE_INVALID_REQUEST:
         case PROTO_CODE_INVALID_JSON:
@@ -486,12 +521,13 @@ static void take_reply(Engine *e, const ProtoMessage *m) {
                 return;
         }
         j->tries = 0;
-        if (request != REQUEST_DESCRIBE)
+        if (request != REQUEST_DESCRIBE) {
+                j->disputes = 0;
                 update_accepted(e, j, request);
-        else if (m->has_execution)
+        } else if (m->has_execution)
                 described(e, j, &m->execution);
         else
-                over_in_cloud(e, j, PROTO_STATUS_NONE, "it does not exist any more");
+                gone_in_cloud(e, j);
 }
 
 void cloud_on_message(Engine *e, const ProtoMessage *m) {

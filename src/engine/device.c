@@ -100,7 +100,7 @@ void device_finish(Engine *e, Job *j, ProtoStatus status, const ProtoDetails *de
         job_enter_local(e, j, LOCAL_FINISHED);
 }
 
-static void finish_with_reason(Engine *e, Job *j, ProtoStatus status, const char *reason) {
+void device_finish_with_reason(Engine *e, Job *j, ProtoStatus status, const char *reason) {
         ProtoDetails d CLEANUP_DETAILS = {};
 
         if (j->claim[0] && proto_details_set(&d, "claim", j->claim) < 0)
@@ -222,7 +222,7 @@ static void take_rejected(Engine *e, Job *j, const WireMessage *m) {
         (void) snprintf(reason, sizeof reason, "%s%s%s", m->path, m->path[0] ? ": " : "", m->reason);
         engine_log(e, LEVEL_WARNING, MESSAGE_ID_JOB_REJECTED, j, PROTO_STATUS_REJECTED, "refused: %s", reason);
         j->record = RECORD_NOT_KNOWN;
-        finish_with_reason(e, j, PROTO_STATUS_REJECTED, reason);
+        device_finish_with_reason(e, j, PROTO_STATUS_REJECTED, reason);
 }
 
 static void take_unable(Engine *e, Job *j, const WireMessage *m) {
@@ -284,7 +284,7 @@ static void take_result(Engine *e, Job *j, const WireMessage *m) {
                 (void) snprintf(j->claim, sizeof j->claim, "%s", claim);
         if (m->status == PROTO_STATUS_CANCELED && j->cloud != CLOUD_OVER) {
                 /* Stopped because the execution looked over; if the cloud says otherwise, that is the truth to tell. */
-                finish_with_reason(e, j, PROTO_STATUS_FAILED, "interrupted: stopped as cancelled in the cloud");
+                device_finish_with_reason(e, j, PROTO_STATUS_FAILED, "interrupted: stopped as cancelled in the cloud");
                 job_doubt(e, j);
                 return;
         }

@@ -84,7 +84,7 @@ static void advance_online(Engine *e, Job *j) {
                         cloud_progress(e, j);
                 return;
         case LOCAL_FINISHED:
-                if (j->cloud == CLOUD_UNKNOWN || j->version < 0)
+                if (j->cloud == CLOUD_UNKNOWN)
                         cloud_describe(e, j, false);
                 else
                         cloud_final(e, j);
@@ -232,6 +232,12 @@ static Readiness judge(Engine *e, Job *j) {
         }
         if (j->has_document)
                 return READY;
+        if (j->without_document) {
+                engine_log(e, LEVEL_WARNING, MESSAGE_ID_JOB_REJECTED, j, PROTO_STATUS_REJECTED,
+                           "refused: jobDocument: missing");
+                device_finish_with_reason(e, j, PROTO_STATUS_REJECTED, "jobDocument: missing");
+                return SKIP;
+        }
         if (!document_is_on_its_way(e, j))
                 cloud_describe(e, j, true);
         return WAIT;

@@ -22,6 +22,7 @@ enum {
         BACKOFF_MIN_USEC = 1000 * 1000,
         BACKOFF_DOUBLINGS = 6,                            /* at most 64 s */
         RUNNER_BACKOFF_DOUBLINGS = 6,
+        DISPUTES_AT_ONCE = 2,                             /* then with backoff */
         ROUNDS_MAX = 4 * ENGINE_JOBS_MAX,
 };
 
@@ -73,7 +74,10 @@ typedef struct Job {
         int64_t request_version; /* expectedVersion of the update in flight */
         bool recheck;            /* became doubtful while a request was in flight */
         uint64_t retry_at;       /* no request before this */
-        unsigned tries;
+        unsigned tries;        /* unanswered or refused in a row */
+        unsigned disputes;     /* updates the cloud contradicted since the last one it accepted */
+        bool document_asked;   /* by the describe in flight */
+        bool without_document; /* the cloud has none for it */
         uint64_t listed_in;    /* number of the newest list that had it */
         bool left_alone;       /* another device's, or policy: not ours to start */
         uint64_t recheck_at;   /* of a job left alone */
@@ -82,6 +86,7 @@ typedef struct Job {
         char adopted_claim[LIMIT_DETAILS_VALUE + 1];
         bool lost;             /* OVER only for us: another device has it. Afterwards it is looked at anew */
         bool reported;         /* OVER because our final status was accepted */
+        bool gone;             /* OVER because the cloud knows no such execution */
 
         /* the device's side */
         char claim[WIRE_CLAIM_MAX];
@@ -156,10 +161,12 @@ Job *job_find(Engine *e, const JobKey *key);
 Job *job_find_hint(Engine *e, const char *job_id);
 Job *job_find_run(Engine *e, uint32_t run);
 Job *job_add(Engine *e, const JobKey *key); /* NULL = no memory or no room */
-/* Forget it. Its key is remembered as finished if it is over; one that was only lost to another device starts afresh. */
+/* Forget it. Its key is remembered as finished if it ended; one that was only lost to another device starts afresh. */
 void job_remove(Engine *e, Job *j);
 void job_doubt(Engine *e, Job *j); /* ask the cloud again before anything is based on it */
 void job_lose(Engine *e, Job *j, const char *why); /* another device has it */
+/* The cloud contradicts itself or us: what goes on like that is asked less and less often. */
+void job_dispute(Engine *e, Job *j);
 bool job_was_finished(const Engine *e, const JobKey *key);
 void job_remember_finished(Engine *e, const JobKey *key);
 void job_enter_local(Engine *e, Job *j, JobLocal local);
@@ -191,5 +198,6 @@ void device_prepare(Engine *e, Job *j);
 void device_attach(Engine *e, Job *j);
 void device_settle(Engine *e, Job *j); /* the cloud's side is over: stop, ack or drop what the device has */
 void device_finish(Engine *e, Job *j, ProtoStatus status, const ProtoDetails *details);
+void device_finish_with_reason(Engine *e, Job *j, ProtoStatus status, const char *reason); /* and the claim, if any */
 void device_on_message(Engine *e, uint32_t run, const WireMessage *m);
 void device_on_closed(Engine *e, uint32_t run);

@@ -137,6 +137,8 @@ static void job_start_afresh(Engine *e, Job *j) {
                 .request_version = -1,
                 .recheck_at = USEC_NEVER,
                 .listed_in = j->listed_in,
+                .retry_at = j->retry_at,
+                .disputes = j->disputes,
         };
 
         proto_details_done(&j->plan_details);
@@ -153,7 +155,7 @@ void job_remove(Engine *e, Job *j) {
                 job_start_afresh(e, j);
                 return;
         }
-        if (j->cloud == CLOUD_OVER)
+        if (j->cloud == CLOUD_OVER && !j->gone)
                 job_remember_finished(e, &j->key);
         job_take_out(e, j);
 }
@@ -167,9 +169,15 @@ void job_doubt(Engine *e, Job *j) {
                 job_enter_cloud(e, j, CLOUD_UNKNOWN);
 }
 
+void job_dispute(Engine *e, Job *j) {
+        if (++j->disputes > DISPUTES_AT_ONCE)
+                j->retry_at = e->now + engine_backoff(e, j->disputes - DISPUTES_AT_ONCE, BACKOFF_DOUBLINGS);
+}
+
 void job_lose(Engine *e, Job *j, const char *why) {
         engine_log(e, LEVEL_WARNING, MESSAGE_ID_JOB_FOREIGN, j, PROTO_STATUS_NONE, "%s: left to the other device", why);
         j->lost = true;
+        job_dispute(e, j);
         job_enter_cloud(e, j, CLOUD_OVER);
 }
 

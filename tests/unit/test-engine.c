@@ -905,6 +905,160 @@ START_TEST(hint_without_queued_at_is_described_first) {
 }
 END_TEST
 
+START_TEST(described_without_a_document_is_rejected_at_once) {
+        ProtoExecution two[2] = { execution("J", PROTO_STATUS_QUEUED, 1), execution("K", PROTO_STATUS_QUEUED, 1) };
+        const ProtoRequest *r;
+
+        two[1].queued_at++;
+        start();
+        list(TOPIC_NOTIFY, two, 2);
+        pass(SEC / 2);
+        (void) published(TOPIC_DESCRIBE);
+        describe_answer(&two[0], NULL, NULL);
+        for (size_t i = 0; i < actions.n; i++) /* K is asked for in the same step */
+                if (actions.item[i].type == ENGINE_ACTION_PUBLISH && actions.item[i].request.kind == TOPIC_UPDATE) {
+                        r = &actions.item[i].request;
+                        ck_assert_int_eq(r->status, PROTO_STATUS_REJECTED);
+                        ck_assert_str_eq(proto_details_get(&r->details, "reason"), "jobDocument: missing");
+                        stop();
+                        return;
+                }
+        ck_abort_msg("not rejected");
+}
+END_TEST
+
+/* The service contradicts itself: it refuses a claim for its state, and describes another. */
+START_TEST(contradictions_are_asked_less_and_less_often) {
+        ProtoExecution x = execution("J", PROTO_STATUS_QUEUED, 1);
+
+        start();
+        (void) up_to_claim("J", "abcd1234");
+        for (unsigned i = 0; i < 1000; i++) {
+                const EngineAction *a = only(ENGINE_ACTION_PUBLISH);
+
+                if (!a)
+                        pass(SEC / 8);
+                else if (a->request.kind == TOPIC_DESCRIBE)
+                        describe_answer(&x, NULL, NULL);
+                else if (i % 3 == 0)
+                        reject(TOPIC_UPDATE, "J", PROTO_CODE_VERSION_MISMATCH);
+                else if (i % 3 == 1)
+                        reject(TOPIC_UPDATE, "J", PROTO_CODE_TERMINAL_STATE_REACHED);
+                else
+                        reject_with_state("J", PROTO_CODE_INVALID_STATE_TRANSITION, PROTO_STATUS_NONE, NULL, -1);
+        }
+        ck_assert_uint_lt(publications, 40); /* in about two minutes */
+        for (unsigned i = 0; i < 1000 && !only(ENGINE_ACTION_PUBLISH); i++)
+                pass(SEC / 8);
+        if (only(ENGINE_ACTION_PUBLISH)->request.kind == TOPIC_DESCRIBE)
+                describe_answer(&x, NULL, NULL);
+        (void) published(TOPIC_UPDATE);
+        accept_update("J");
+        (void) told(WIRE_GO);
+        stop();
+}
+END_TEST
+
+/* Each time it is lost to a device that nothing else shows: no runner is started over and over. */
+START_TEST(a_claim_lost_again_and_again_is_tried_less_and_less_often) {
+        ProtoExecution x = execution("J", PROTO_STATUS_QUEUED, 1);
+        unsigned prepared = 0;
+
+        start();
+        list(TOPIC_NOTIFY, &x, 1);
+        notify_next(&x, "{}");
+        for (unsigned i = 0; i < 1000; i++) {
+                const EngineAction *asked = NULL, *runner_told = NULL;
+
+                for (size_t k = 0; k < actions.n; k++)
+                        if (actions.item[k].type == ENGINE_ACTION_PUBLISH)
+                                asked = &actions.item[k];
+                        else if (actions.item[k].type == ENGINE_ACTION_RUNNER && actions.item[k].wire.type == WIRE_PREPARE)
+                                runner_told = &actions.item[k];
+                if (runner_told) {
+                        prepared++;
+                        runner_plan(runner_told->run, "abcd1234");
+                } else if (asked && asked->request.kind == TOPIC_DESCRIBE)
+                        describe_answer(&x, "{}", NULL);
+                else if (asked)
+                        reject_with_state("J", PROTO_CODE_VERSION_MISMATCH, PROTO_STATUS_IN_PROGRESS, "zzzz9999", 2);
+                else
+                        pass(SEC / 8);
+        }
+        ck_assert_uint_gt(prepared, 3);
+        ck_assert_uint_lt(prepared, 20);
+        stop();
+}
+END_TEST
+
+START_TEST(a_result_is_reported_where_no_version_is_told) {
+        ProtoExecution x = execution("J", PROTO_STATUS_IN_PROGRESS, -1);
+        uint32_t run;
+
+        start();
+        run = up_to_running("J", "abcd1234");
+        notify_next(NULL, NULL); /* doubt */
+        (void) published(TOPIC_DESCRIBE);
+        describe_answer(&x, NULL, "abcd1234");
+        runner_result(run, PROTO_STATUS_SUCCEEDED, "abcd1234");
+        ck_assert_int_eq(published(TOPIC_UPDATE)->status, PROTO_STATUS_SUCCEEDED);
+        ck_assert_int_eq(published(TOPIC_UPDATE)->expected_version, -1);
+        stop();
+}
+END_TEST
+
+/* What a description leaves out is no difference. */
+START_TEST(a_description_without_number_or_time_is_of_the_same_execution) {
+        ProtoExecution x = execution("J", PROTO_STATUS_QUEUED, 1), without = x;
+
+        without.number = -1;
+        without.queued_at = 0;
+        start();
+        list(TOPIC_NOTIFY, &x, 1);
+        pass(SEC / 2);
+        (void) published(TOPIC_DESCRIBE);
+        describe_answer(&without, "{}", NULL);
+        ck_assert_int_eq(told(WIRE_PREPARE)->wire.key.queued_at, 1000);
+        stop();
+}
+END_TEST
+
+START_TEST(a_description_of_another_job_changes_nothing) {
+        ProtoExecution x = execution("J", PROTO_STATUS_QUEUED, 1), other = execution("K", PROTO_STATUS_QUEUED, 1);
+        ProtoMessage m;
+
+        start();
+        list(TOPIC_NOTIFY, &x, 1);
+        pass(SEC / 2);
+        m = reply_to(TOPIC_DESCRIBE, TOPIC_ACCEPTED, "J");
+        m.has_execution = true;
+        m.execution = other;
+        message(&m);
+        ck_assert_ptr_null(only(ENGINE_ACTION_RUNNER));
+        (void) published(TOPIC_DESCRIBE);
+        describe_answer(&x, "{}", NULL);
+        ck_assert_str_eq(told(WIRE_PREPARE)->wire.key.job_id, "J");
+        stop();
+}
+END_TEST
+
+/* Just created, and not everywhere in the service yet. */
+START_TEST(what_was_not_found_once_is_taken_when_it_is_listed_again) {
+        ProtoExecution x = execution("J", PROTO_STATUS_QUEUED, 1);
+
+        start();
+        list(TOPIC_NOTIFY, &x, 1);
+        pass(SEC / 2);
+        (void) published(TOPIC_DESCRIBE);
+        reject(TOPIC_DESCRIBE, "J", PROTO_CODE_RESOURCE_NOT_FOUND);
+        quiet();
+        list(TOPIC_NOTIFY, &x, 1);
+        notify_next(&x, "{}");
+        ck_assert_str_eq(told(WIRE_PREPARE)->wire.key.job_id, "J");
+        stop();
+}
+END_TEST
+
 START_TEST(too_large_a_document_is_told_by_its_size) {
         ProtoExecution x = execution("J", PROTO_STATUS_QUEUED, 1);
         static char big[LIMIT_DOCUMENT + 2];
@@ -955,6 +1109,13 @@ static TCase *cases(void) {
         tcase_add_test(t, nothing_starts_without_the_inventory);
         tcase_add_test(t, hint_without_queued_at_is_described_first);
         tcase_add_test(t, too_large_a_document_is_told_by_its_size);
+        tcase_add_test(t, described_without_a_document_is_rejected_at_once);
+        tcase_add_test(t, contradictions_are_asked_less_and_less_often);
+        tcase_add_test(t, a_claim_lost_again_and_again_is_tried_less_and_less_often);
+        tcase_add_test(t, a_result_is_reported_where_no_version_is_told);
+        tcase_add_test(t, a_description_without_number_or_time_is_of_the_same_execution);
+        tcase_add_test(t, a_description_of_another_job_changes_nothing);
+        tcase_add_test(t, what_was_not_found_once_is_taken_when_it_is_listed_again);
         return t;
 }
 
