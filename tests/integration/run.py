@@ -89,7 +89,8 @@ def run_child(name, timeout):
     return name, child.returncode, out, time.monotonic() - start
 
 
-def stop_children(*_):
+def stop_children(number, _frame):
+    print(f"Bail out! stopped by {signal.Signals(number).name}", flush=True)
     with running_lock:
         for child in running:
             child.terminate()
