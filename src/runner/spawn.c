@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -65,12 +66,13 @@ void environment_done(Environment *e) {
 }
 
 static void default_signals(void) {
-        const struct sigaction by_default = { .sa_handler = SIG_DFL };
+        /* The kernel's own structure, larger than any architecture has it; all zero is SIG_DFL. The C library's function
+         * keeps its two internal signals to itself, and its posix_spawn(), which the agent starts us with, ignores them. */
+        static const unsigned char by_default[128];
         sigset_t none;
 
-        for (int sig = 1; sig < NSIG; sig++)
-                if (sig != SIGKILL && sig != SIGSTOP)
-                        (void) sigaction(sig, &by_default, NULL);
+        for (long sig = 1; sig < NSIG; sig++)
+                (void) syscall(SYS_rt_sigaction, sig, by_default, NULL, NSIG / 8L);
         (void) sigemptyset(&none);
         (void) sigprocmask(SIG_SETMASK, &none, NULL);
 }

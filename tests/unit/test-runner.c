@@ -17,6 +17,7 @@
 #include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "base/clock.h"
@@ -517,18 +518,31 @@ START_TEST(environment_is_exactly_the_contract) {
 }
 END_TEST
 
+/* Those that the C library reserves; its posix_spawn() leaves them ignored. */
+static void ignore_internal_signals(bool ignore) {
+        struct {
+                void (*handler)(int);
+                unsigned long rest[15];
+        } action = { .handler = ignore ? SIG_IGN : SIG_DFL };
+
+        for (long sig = 32; sig < 34; sig++)
+                ck_assert_int_eq(syscall(SYS_rt_sigaction, sig, &action, NULL, NSIG / 8L), 0);
+}
+
 START_TEST(descriptors_signals_and_session_are_clean) {
         Peer p;
 
         /* A descriptor that the runner itself inherits, and signals that it is started with ignored. */
         int leak = dup(fifo);
         (void) signal(SIGUSR1, SIG_IGN);
+        ignore_internal_signals(true);
         handler("fds", "ls /proc/self/fd | cat > @/fds; grep -E '^Sig(Blk|Ign)' /proc/self/status > @/sig; "
                        "set -- $(cat /proc/$$/stat); echo $(($6 == $$)) > @/sid");
         p = run("{\"operation\":\"fds\"}");
         expect_result(&p, PROTO_STATUS_SUCCEEDED);
         (void) close(leak);
         (void) signal(SIGUSR1, SIG_DFL);
+        ignore_internal_signals(false);
         /* 4 is what ls reads the directory by. */
         ck_assert_str_eq(read_file(path_of("fds")), "0\n1\n2\n3\n4\n");
         ck_assert_str_eq(read_file(path_of("sig")), "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
