@@ -243,6 +243,10 @@ static void tell_runner(World *w, Device *d, const EngineAction *a) {
         }
         if (t)
                 t->dev[d->index].run = a->run;
+        if (t && a->wire.type == WIRE_PREPARE)
+                check_prepare(w, d, t);
+        if (t && a->wire.type == WIRE_DROP)
+                t->dev[d->index].drop_sent = true;
         if (t && a->wire.type == WIRE_ACK)
                 t->dev[d->index].ack_sent = true;
         if (t && (a->wire.type == WIRE_PREPARE || a->wire.type == WIRE_ATTACH))
@@ -358,6 +362,7 @@ void agent_message(World *w, Device *d, const ProtoMessage *message) {
                 see(w, d, &m.list[i]);
         if (m.has_execution)
                 see(w, d, &m.execution);
+        d->heard_list |= m.kind == TOPIC_GET_PENDING && m.reply == TOPIC_ACCEPTED;
         if (m.kind == TOPIC_GET_PENDING && m.reply == TOPIC_ACCEPTED && d->missed) {
                 d->missed = false;
                 device_disturbed(w, d);
@@ -386,6 +391,7 @@ void agent_packet(World *w, Event *e) {
         }
         TRACE(w, 2, "device %u: run %u -> agent: %s %s", e->dev, w->conn[i].run, wire_type_name(m.type),
               m.key.job_id);
+        w->dev[e->dev].heard_inventory |= m.type == WIRE_RUNS && !m.more;
         step(w, &w->dev[e->dev],
              &(EngineEvent){ .type = ENGINE_EVENT_RUNNER, .run = w->conn[i].run, .wire = &m });
 }
@@ -424,7 +430,7 @@ void agent_connect(World *w, Device *d) {
 void agent_disconnect(World *w, Device *d, uint64_t again) {
         if (!d->online)
                 return;
-        d->online = false;
+        d->online = d->heard_inventory = d->heard_list = false;
         d->session = 0;
         device_disturbed(w, d);
         TRACE(w, 1, "device %u: offline", d->index);
@@ -451,7 +457,7 @@ void agent_start(World *w, Device *d) {
 }
 
 static void agent_gone(World *w, Device *d) {
-        d->agent_alive = false;
+        d->agent_alive = d->heard_inventory = d->heard_list = false;
         d->online = false;
         d->session = 0;
         d->timer_token = 0;

@@ -20,6 +20,8 @@
 
 #include "world.h"
 
+#define IDLE_BOUND                                                                                           \
+        (150 * SEC)           /* nothing under way although something is queued: the longest backoff, twice */
 #define STOP_BOUND (30 * SEC) /* on top of the grace: answers, backoff after a fault, the kill itself */
 
 /* ---- P2, P4, P5, P6: at a start ---- */
@@ -165,6 +167,36 @@ static void check_progress(World *w, const Device *d, Track *t) {
         td->progress_sent = w->now;
 }
 
+/* A claim comes in the cloud's order, and only where a slot is free for what it claims. */
+static void check_claim_sent(World *w, const Device *d, const Track *t) {
+        unsigned busy = 0;
+
+        for (unsigned i = 0; i < w->n_tracks; i++) {
+                const Track *o = &w->track[i];
+                const TrackDevice *od = &o->dev[d->index];
+                bool before = o->key.queued_at < t->key.queued_at ||
+                              (o->key.queued_at == t->key.queued_at && o < t);
+
+                /* A drop may find a run that has started since the inventory: its slot keeps the next one waiting. */
+                busy += o != t && !od->result && !od->drop_sent && (od->live > 0 || od->go);
+                if (before && od->seen && !od->result && !od->claim_sent && !od->final_sent &&
+                    !o->disturbed && !t->disturbed && !t->touched && !w->dev[1].exists && !o->gone &&
+                    o->status == PROTO_STATUS_QUEUED)
+                        world_violate(w, P6_ORDER, "%s is claimed before %s, which is queued before it",
+                                      track_text(w, t), track_text(w, o));
+        }
+        if (busy >= w->sc.engine.max_concurrent)
+                world_violate(w, P4_NO_OVERLAP, "%s is claimed while %u runs are under way", track_text(w, t),
+                              busy);
+}
+
+/* The cloud and the device are reconciled before anything new starts. */
+void check_prepare(World *w, const Device *d, const Track *t) {
+        if (!d->heard_inventory || !d->heard_list)
+                world_violate(w, P2_ONCE, "%s is prepared before %s of this connection has come",
+                              track_text(w, t), d->heard_list ? "the inventory" : "the list");
+}
+
 /* What every update has, and why a failure is one. */
 static void check_update(World *w, const Device *d, const ProtoRequest *r) {
         const char *claim = proto_details_get(&r->details, "claim");
@@ -181,6 +213,8 @@ static void check_update(World *w, const Device *d, const ProtoRequest *r) {
                         t = &w->track[i];
         if (!t)
                 return;
+        if (r->status == PROTO_STATUS_IN_PROGRESS && !t->dev[d->index].go)
+                check_claim_sent(w, d, t);
         if (r->status == PROTO_STATUS_IN_PROGRESS)
                 check_progress(w, d, t);
         else if (r->status != PROTO_STATUS_SUCCEEDED && !t->stripped &&
@@ -301,6 +335,29 @@ void check_doomed(World *w) {
                                               t->dev[n].live);
                 }
         }
+}
+
+/* ---- P8: all the time ---- */
+
+/* Nothing is under way although something could be. */
+void check_idle(World *w) {
+        const Device *d = &w->dev[0];
+        uint64_t since;
+
+        if (w->n_runners > 0 || w->live_procs > 0 || w->pending == 0 || w->dev[1].exists ||
+            d->clear_since == USEC_NEVER || d->missed) {
+                w->busy_at = w->now;
+                return;
+        }
+        since = MAX_OF(w->busy_at, d->clear_since);
+        if (w->now < since + IDLE_BOUND)
+                return;
+        for (unsigned i = 0; i < w->n_tracks; i++)
+                if (w->track[i].terminal_at == 0 && w->track[i].status == PROTO_STATUS_QUEUED &&
+                    w->track[i].dev[0].seen)
+                        world_violate(w, P8_NEVER_GIVE_UP,
+                                      "%s is queued, and nothing is under way since %.6f s",
+                                      track_text(w, &w->track[i]), (double) since / 1e6);
 }
 
 /* ---- P3: at the end ---- */

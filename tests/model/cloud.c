@@ -68,6 +68,20 @@ void cloud_create(World *w, unsigned job) {
         cloud_flush(w, -1);
 }
 
+/* There is no telling what a later service minds in details: this one does so for a whole job. */
+static bool minds(const World *w, const Topic *topic, const Event *e) {
+        const Track *t = NULL;
+
+        for (unsigned i = 0; i < w->n_tracks; i++)
+                if (strcmp(w->track[i].key.job_id, topic->job_id) == 0)
+                        t = &w->track[i];
+        if (!t || w->sc.job[t->job].picky == 0)
+                return false;
+        if (w->sc.job[t->job].picky == 2 && !strstr(e->data, "\"IN_PROGRESS\""))
+                return strstr(e->data, "statusDetails");
+        return strstr(e->data, "\"step\"") || strstr(e->data, "\"reason\"");
+}
+
 static ProtoCode reject_code(World *w, const Topic *topic, const Event *e) {
         bool update = topic->kind == TOPIC_UPDATE;
         bool details = update && strstr(e->data, "statusDetails") != NULL;
@@ -158,6 +172,8 @@ void cloud_deliver(World *w, Event *e) {
         if (d->session == e->id && request_fault(w, e, &topic))
                 return;
         code = d->session == e->id ? reject_code(w, &topic, e) : PROTO_CODE_NONE;
+        if (topic.kind == TOPIC_UPDATE && minds(w, &topic, e))
+                code = PROTO_CODE_INVALID_REQUEST;
         TRACE(w, 2, "device %u -> cloud: %s %s%s%s", e->dev, e->topic, e->data, code ? " REJECT " : "",
               code ? proto_code_name(code) : "");
         if (code != PROTO_CODE_NONE)

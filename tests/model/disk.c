@@ -92,6 +92,7 @@ int disk_append(World *w, Runner *r, Track *t, const RecordEntry *e) {
                 return c;
         }
         f->exists = true;
+        td->result |= e->type == RECORD_RESULT; /* whoever reads it knows */
         c = strike(w, r, t, 1);
         if (c < 0)
                 return c;

@@ -185,6 +185,9 @@ static void runner_exit(World *w, Runner *r) {
         if (r->track >= 0 && r->phase == RUNNER_LIVE && track_device(w, r)->live > 0 && r->plan)
                 world_violate(w, P4_NO_OVERLAP, "%s: its runner ends while a process of the run is alive",
                               track_text(w, &w->track[r->track]));
+        if (r->only_here && r->phase == RUNNER_LIVE)
+                world_violate(w, P3_NOTHING_LOST, "%s: the only runner that knows the verdict ends unasked",
+                              track_text(w, &w->track[r->track]));
         slot_release(w, r);
         runner_gone(w, r);
 }
@@ -308,9 +311,11 @@ static void do_end_record(World *w, Runner *r, const PlanAction *a) {
 static bool do_persist(World *w, Runner *r, const RecordEntry *e) {
         int c = disk_append(w, r, &w->track[r->track], e);
 
-        if (c == 0 && e->type == RECORD_RESULT) {
+        if (c == 0 && e->type == RECORD_RESULT)
                 track_device(w, r)->result = true;
-                if (!r->tree) /* over for this device: the next run need not wait until the cloud knows */
+        if (r->phase != RUNNER_DEAD && e->type == RECORD_RESULT) {
+                r->only_here = c < 0 && !r->stopped && e->status != PROTO_STATUS_CANCELED;
+                if (!r->tree) /* over for this device, written or not: the next run need not wait until the cloud knows */
                         slot_release(w, r);
         }
         if (c == 0)
@@ -500,12 +505,15 @@ static void say(World *w, Runner *r, WireType type) {
                 feed_type(w, r, PLAN_EVENT_GO);
                 break;
         case WIRE_CANCEL:
+                r->only_here = false;
                 feed_type(w, r, PLAN_EVENT_CANCEL);
                 break;
         case WIRE_ACK:
+                r->only_here = false;
                 feed_type(w, r, PLAN_EVENT_ACK);
                 break;
         case WIRE_DROP:
+                r->only_here = false;
                 feed_type(w, r, PLAN_EVENT_DROP);
                 break;
         case WIRE_NONE:
@@ -700,6 +708,8 @@ void runner_progress(World *w, Runner *r, const char *line) {
 }
 
 void runner_stop(World *w, Runner *r) {
+        r->only_here = false;
+        r->stopped = true;
         if (r->phase == RUNNER_LIVE)
                 feed_type(w, r, PLAN_EVENT_STOP);
         else

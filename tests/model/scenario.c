@@ -69,6 +69,7 @@ static void make_job(World *w, unsigned i) {
         *j = (JobScript){};
         (void) snprintf(j->id, sizeof(j->id), "j%u", i);
         j->bad = rng_chance(r, 50);
+        j->picky = rng_chance(r, 40) ? (unsigned) rng_between(r, 1, 2) : 0;
         j->n_steps = rng_chance(r, 650) ? 1 : (unsigned) rng_between(r, 2, STEPS_MAX);
         for (unsigned s = 0; s < j->n_steps; s++) {
                 make_step(r, &j->step[s]);

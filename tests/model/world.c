@@ -331,6 +331,7 @@ static void world_start(World *w, uint64_t seed) {
         w->next_id = w->foreign_counter = 0;
         w->cloud_skew = w->cloud_tick_seq = w->broker_back_at = 0;
         w->cloud_tick_at = USEC_NEVER;
+        w->busy_at = 0;
         w->cloud_actor = -1;
         w->faults_on = true;
         w->quiet_since = w->settled_since = USEC_NEVER;
@@ -384,6 +385,7 @@ void world_run(World *w, uint64_t seed) {
                 event_done(&e);
                 runner_reap(w);
                 check_doomed(w);
+                check_idle(w);
                 check_limits(w);
                 if (world_settled(w))
                         break;

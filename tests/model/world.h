@@ -153,6 +153,8 @@ typedef struct StepScript {
 typedef struct JobScript {
         char id[8];
         bool bad; /* the document is refused for good */
+        unsigned
+                picky; /* the service takes 1: no details but the claim, 2: none with the final status, ever */
         unsigned n_steps;
         StepScript step[STEPS_MAX];
         uint64_t create_at;
@@ -210,7 +212,7 @@ typedef struct TrackDevice {
         unsigned live;            /* processes of the run */
         uint32_t run;             /* of the agent's newest connection for it */
         unsigned claims_sent, finals_sent;
-        bool ack_sent;
+        bool ack_sent, drop_sent;
         uint64_t progress_sent; /* when; 0 = never */
         uint8_t starts[STEPS_MAX][ATTEMPTS_MAX];
         uint16_t started[STEPS_MAX];
@@ -289,6 +291,8 @@ typedef struct Runner {
         bool tree;      /* a child was forked and its end was not told in full */
         bool main_over; /* the handler's own process has ended */
         bool exit_told, kill_again;
+        bool only_here;     /* it told a verdict that it could not write, and nobody has taken it */
+        bool stopped;       /* SIGTERM */
         bool record_failed; /* a write failed: final for this runner */
         bool record_open;   /* there is a record it may write behind */
         uint32_t timer_token;
@@ -336,6 +340,8 @@ typedef struct Device {
         int slot_mark[SLOTS_MAX]; /* the run that used it last and did not give it back: track + 1 */
         /* since when nothing keeps it from knowing what the cloud knows; USEC_NEVER = something does */
         uint64_t clear_since;
+        /* what it has heard on this connection: nothing new may start before both */
+        bool heard_inventory, heard_list;
         bool missed; /* a notification was lost on an open connection: only a query helps */
 } Device;
 
@@ -442,6 +448,7 @@ typedef struct World {
 
         bool faults_on;
         uint64_t quiet_since, settled_since;
+        uint64_t busy_at;            /* the last time that something was under way for a job */
         unsigned armed[FAULT_COUNT]; /* faults that wait for the next message or write they fit */
 
         Buf scratch, scratch2;
@@ -572,6 +579,8 @@ unsigned disk_records(const World *w, const Device *d);
 /* check.c: the promises */
 void check_release(World *w, Runner *r, Track *t, uint32_t step, uint32_t attempt);
 void check_publish(World *w, Device *d, const ProtoRequest *r);
+void check_prepare(World *w, const Device *d, const Track *t);
+void check_idle(World *w);
 void check_result_told(World *w, Runner *r, const WireMessage *m);
 void check_final(World *w, Track *t);
 void check_doomed(World *w);
