@@ -180,8 +180,8 @@ def main():
     try:
         where = subprocess.run(["stat", "-f", "-c", "%T", lab.directory], capture_output=True, text=True).stdout.strip()
         volatile = "tmpfs" if bench.runtime else "the same disk"
-        print(f"{os.cpu_count()} processors; records on {where}, locks and sockets on {volatile}; {bench.sequential} jobs one by one, backlogs of {bench.backlog} and "
-              f"10, {bench.idle_seconds} s idle", flush=True)
+        print(f"{os.cpu_count()} processors; records on {where}, locks and sockets on {volatile}; {bench.sequential} jobs one by "
+              f"one, backlogs of {bench.backlog} and 10, {bench.idle_seconds} s idle", flush=True)
         latency, cpu = bench.latency()
         small = [i for _ in range(bench.small) for i in bench.drain(10)[1]]
         rate, intervals = bench.drain(bench.backlog)
