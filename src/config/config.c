@@ -556,10 +556,13 @@ static void report_missing(ConfigLoader *l) {
 
 static void report_syntax(ConfigLoader *l, const config_t *tree) {
         const char *file = config_error_file(tree) ? config_error_file(tree) : l->c->file;
+        const char *what = config_error_text(tree) ? config_error_text(tree) : "error";
         CLEANUP_BUF Buf text = { 0 };
 
-        buf_printf(&text, "%s:%d: %s", file, config_error_line(tree),
-                   config_error_text(tree) ? config_error_text(tree) : "error");
+        if (l->text.twice && strcmp(l->text.twice_file, file) == 0 && strcmp(what, "duplicate setting name") == 0)
+                buf_printf(&text, "%s:%u: %s: set twice; allowed: once", file, l->text.twice_line, l->text.twice);
+        else
+                buf_printf(&text, "%s:%d: %s", file, config_error_line(tree), what);
         if (l->text.dotted_file && strcmp(l->text.dotted_file, file) == 0 &&
             l->text.dotted_line == (unsigned) config_error_line(tree))
                 buf_puts(&text, "; a dotted name is a group: write group = { name = value; };");

@@ -76,6 +76,10 @@ typedef struct ConfigText {
         /* The first `group.name`, which libconfig takes for a syntax error: one of `files`, or NULL. */
         const char *dotted_file;
         unsigned dotted_line;
+        /* The first name that is set for the second time, dotted, and where; NULL = none. */
+        char *twice;
+        const char *twice_file;
+        unsigned twice_line;
 } ConfigText;
 
 /* Reads `path` (absolute) and its includes. 0, -errno with the file in e: a file that cannot be read, is not regular or

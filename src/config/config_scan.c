@@ -21,6 +21,8 @@ typedef struct Scan {
         Frame frames[CONFIG_NESTING_MAX + 1];
         size_t depth; /* index of the innermost frame; 0 = the whole file */
         char name[CONFIG_KEY_MAX];
+        char **names; /* dotted, of everything that was set */
+        size_t n_names;
         size_t includes;
         Error *e;
 } Scan;
@@ -49,6 +51,19 @@ static int list_add(char ***list, size_t *n, const char *text) {
         bigger[*n] = NULL;
         return 0;
 }
+
+static void list_free(char **list) {
+        for (char **p = list; p && *p; p++)
+                free(*p);
+        free(list);
+}
+
+static void scan_free(Scan **s) {
+        if (*s)
+                list_free((*s)->names);
+        free(*s);
+}
+#define CLEANUP_SCAN __attribute__((cleanup(scan_free)))
 
 /* NUL-terminated; caller frees. `where` is the place of the @include, or "". */
 static int read_text(const char *path, const char *where, char **ret, size_t *ret_len, Error *e) {
@@ -148,7 +163,27 @@ static bool is_name(char c) {
         return is_letter(c) || is_digit(c) || c == '-' || c == '_' || c == '*';
 }
 
-static void take_name(Scan *s, Cursor *c) {
+/* libconfig tells of a name that is set for the second time, but not which one it is. */
+static int note_setting(Scan *s, const Cursor *c) {
+        const char *p = c->p;
+        char path[CONFIG_KEY_MAX];
+
+        while (*p == ' ' || *p == '\t')
+                p++;
+        if ((*p != '=' && *p != ':') || s->text->twice)
+                return 0;
+        value_path(s, path);
+        for (size_t i = 0; i < s->n_names; i++)
+                if (path[0] && strcmp(s->names[i], path) == 0) {
+                        s->text->twice = strdup(path);
+                        s->text->twice_file = c->file;
+                        s->text->twice_line = c->line;
+                        return s->text->twice ? 0 : -ENOMEM;
+                }
+        return list_add(&s->names, &s->n_names, path);
+}
+
+static int take_name(Scan *s, Cursor *c) {
         const char *start = c->p;
         size_t n;
 
@@ -161,6 +196,7 @@ static void take_name(Scan *s, Cursor *c) {
                 s->text->dotted_file = c->file;
                 s->text->dotted_line = c->line;
         }
+        return note_setting(s, c);
 }
 
 static int hex_digit(char c) {
@@ -243,10 +279,13 @@ static int take_include(Scan *s, Cursor *c) {
                 return error_set(s->e, EINVAL,
                                  "%s:%u: @include: a file name in double quotes without \\ expected", c->file,
                                  c->line);
+        if (*start == '/') /* libconfig 1.5 puts the directory in front of any name */
+                return error_set(s->e, EINVAL,
+                                 "%s:%u: @include: value \"%.*s\": an absolute name; allowed: a name relative to %s", c->file,
+                                 c->line, (int) MIN_OF(c->p - start, CONFIG_VALUE_SHOWN_MAX), start, s->directory);
         name = strndup(start, (size_t) (c->p - start));
         c->p++;
-        if (!name || asprintf(&path, "%s%s%s", name[0] == '/' ? "" : s->directory, name[0] == '/' ? "" : "/",
-                              name) < 0) {
+        if (!name || asprintf(&path, "%s/%s", s->directory, name) < 0) {
                 path = NULL;
                 return error_errno(s->e, ENOMEM, "%s", c->file);
         }
@@ -276,8 +315,7 @@ static int scan_token(Scan *s, Cursor *c) {
         if (ch == '@' && at_include(c))
                 return take_include(s, c);
         if (is_letter(ch) || ch == '*') {
-                take_name(s, c);
-                return 0;
+                return take_name(s, c);
         }
         if (is_digit(ch) || ch == '-' || ch == '+' || ch == '.')
                 return take_number(s, c);
@@ -326,7 +364,7 @@ static int scan_file(Scan *s, const char *path, const char *where) {
 int config_text_scan(const char *path, ConfigText *ret, Error *e) {
         CLEANUP_CONFIG_TEXT ConfigText text = { 0 };
         CLEANUP_FREE char *directory = config_directory_of(path);
-        CLEANUP_FREE Scan *s = calloc(1, sizeof *s);
+        CLEANUP_SCAN Scan *s = calloc(1, sizeof *s);
         int r;
 
         if (!s || !directory)
@@ -351,14 +389,9 @@ const char *config_text_wide(const ConfigText *t, const char *key) {
         return NULL;
 }
 
-static void list_free(char **list) {
-        for (char **p = list; p && *p; p++)
-                free(*p);
-        free(list);
-}
-
 void config_text_done(ConfigText *t) {
         list_free(t->files);
         list_free(t->wide);
+        free(t->twice);
         *t = (ConfigText){ 0 };
 }

@@ -335,6 +335,14 @@ START_TEST(included_file) {
 }
 END_TEST
 
+/* libconfig 1.5 would look for DIRECTORY//etc/absent. */
+START_TEST(include_absolute) {
+        write_text("jobs.conf", "jobs = { max_concurrent = 3; };\n");
+        (void) load(BASE "\n@include \"/etc/absent.conf\"", -EINVAL,
+                    "error agent.conf:3: @include: value \"/etc/absent.conf\": an absolute name; allowed: a name relative to \n");
+}
+END_TEST
+
 START_TEST(include_depth) {
         char name[16], text[64];
 
@@ -444,7 +452,11 @@ static const struct BadFile {
           "error agent.conf:2: connection.reconnect_min: value 129: larger than connection.reconnect_max (128)\n" },
 
         /* syntax */
-        { "port = 1\nport = 2;", "error agent.conf:3: duplicate setting name\n" },
+        { "port = 1\nport = 2;", "error agent.conf:3: port: set twice; allowed: once\n" },
+        { "jobs = { max_concurrent = 1; };\nlog = { };\njobs : { on_orphan = \"run\"; };",
+          "error agent.conf:4: jobs: set twice; allowed: once\n" },
+        { "log = { level = \"info\"; redact = []; level\t= \"debug\"; };",
+          "error agent.conf:2: log.level: set twice; allowed: once\n" },
         { "port 1;", "error agent.conf:2: syntax error\n" },
         { "jobs.max_concurrent = 2;",
           "error agent.conf:2: syntax error; a dotted name is a group: write group = { name = value; };\n" },
@@ -941,6 +953,7 @@ static TCase *good_cases(void) {
         tcase_add_test(t, directories_from_environment);
         tcase_add_test(t, relative_file_name);
         tcase_add_test(t, included_file);
+        tcase_add_test(t, include_absolute);
         tcase_add_test(t, include_depth);
         return t;
 }
