@@ -194,6 +194,8 @@ static bool sow_publish(World *w, Device *d, ProtoRequest *r, Track *t) {
 static void note_publish(World *w, Device *d, const ProtoRequest *r, Track *t) {
         TrackDevice *td;
 
+        if (r->kind == TOPIC_GET_PENDING)
+                d->list_due_since = 0;
         if (r->kind < ELEMENTSOF(d->last_token)) {
                 (void) snprintf(d->last_token[r->kind], sizeof(d->last_token[0]), "%s", r->token);
                 (void) snprintf(d->last_job[r->kind], sizeof(d->last_job[0]), "%s", r->job_id);
@@ -203,6 +205,7 @@ static void note_publish(World *w, Device *d, const ProtoRequest *r, Track *t) {
         td = &t->dev[d->index];
         if (proto_status_terminal(r->status)) {
                 td->final_sent = true;
+                (void) snprintf(td->final_token, sizeof(td->final_token), "%s", r->token);
                 td->finals_sent++;
         } else if (!td->go) {
                 td->claim_sent = true;
@@ -353,6 +356,22 @@ static bool sow_message(World *w, Device *d, ProtoMessage *m) {
         return m->kind != TOPIC_NOTIFY_NEXT;
 }
 
+/* From here on a notification or, failing that, a query must tell what is next. */
+static void note_final_accepted(World *w, Device *d, const ProtoMessage *m) {
+        if (m->kind == TOPIC_NOTIFY)
+                d->list_due_since = 0;
+        if (m->kind != TOPIC_UPDATE || m->reply != TOPIC_ACCEPTED || !m->has_token)
+                return;
+        for (unsigned i = 0; i < w->n_tracks; i++) {
+                TrackDevice *td = &w->track[i].dev[d->index];
+
+                if (strcmp(td->final_token, m->token) == 0 && m->token[0] != '\0') {
+                        td->final_token[0] = '\0';
+                        d->list_due_since = w->now;
+                }
+        }
+}
+
 void agent_message(World *w, Device *d, const ProtoMessage *message) {
         ProtoMessage m = *message; /* shallow: a bug may turn it round */
 
@@ -362,6 +381,7 @@ void agent_message(World *w, Device *d, const ProtoMessage *message) {
                 see(w, d, &m.list[i]);
         if (m.has_execution)
                 see(w, d, &m.execution);
+        note_final_accepted(w, d, &m);
         d->heard_list |= m.kind == TOPIC_GET_PENDING && m.reply == TOPIC_ACCEPTED;
         if (m.kind == TOPIC_GET_PENDING && m.reply == TOPIC_ACCEPTED && d->missed) {
                 d->missed = false;
@@ -431,6 +451,7 @@ void agent_disconnect(World *w, Device *d, uint64_t again) {
         if (!d->online)
                 return;
         d->online = d->heard_inventory = d->heard_list = false;
+        d->list_due_since = 0;
         d->session = 0;
         device_disturbed(w, d);
         TRACE(w, 1, "device %u: offline", d->index);
@@ -458,6 +479,7 @@ void agent_start(World *w, Device *d) {
 
 static void agent_gone(World *w, Device *d) {
         d->agent_alive = d->heard_inventory = d->heard_list = false;
+        d->list_due_since = 0;
         d->online = false;
         d->session = 0;
         d->timer_token = 0;

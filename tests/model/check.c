@@ -21,8 +21,9 @@
 #include "world.h"
 
 #define IDLE_BOUND                                                                                           \
-        (150 * SEC)           /* nothing under way although something is queued: the longest backoff, twice */
-#define STOP_BOUND (30 * SEC) /* on top of the grace: answers, backoff after a fault, the kill itself */
+        (150 * SEC) /* nothing under way although something is queued: the longest backoff, twice */
+#define QUERY_BOUND (20 * SEC) /* 5 s of patience, a query that was under way and its repetition */
+#define STOP_BOUND  (30 * SEC) /* on top of the grace: answers, backoff after a fault, the kill itself */
 
 /* ---- P2, P4, P5, P6: at a start ---- */
 
@@ -339,11 +340,24 @@ void check_doomed(World *w) {
 
 /* ---- P8: all the time ---- */
 
+/* One query when a final status was accepted and no notification follows. */
+static void check_query(World *w, const Device *d) {
+        uint64_t since = MAX_OF(d->list_due_since, d->clear_since);
+
+        if (d->list_due_since != 0 && since != USEC_NEVER && w->now > since + QUERY_BOUND)
+                world_violate(w, P8_NEVER_GIVE_UP,
+                              "device %u: a final status was accepted at %.6f s, no list came, and "
+                              "none was asked for",
+                              d->index, (double) d->list_due_since / 1e6);
+}
+
 /* Nothing is under way although something could be. */
 void check_idle(World *w) {
         const Device *d = &w->dev[0];
         uint64_t since;
 
+        for (unsigned n = 0; n < DEVICES; n++)
+                check_query(w, &w->dev[n]);
         if (w->n_runners > 0 || w->live_procs > 0 || w->pending == 0 || w->dev[1].exists ||
             d->clear_since == USEC_NEVER || d->missed) {
                 w->busy_at = w->now;

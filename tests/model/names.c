@@ -105,7 +105,7 @@ static const struct {
                             "a new runner does not end what a killed one left behind" },
         [BUG_CANCEL_IGNORED] = { "cancel-ignored", P5_CANCEL, "the runner passes over a cancel" },
         [BUG_GO_EARLY] = { "go-early", P5_CANCEL, "go is sent with the claim, not after its acceptance" },
-        [BUG_STALE_TOKENS] = { "stale-tokens", P3_NOTHING_LOST,
+        [BUG_STALE_TOKENS] = { "stale-tokens", P8_NEVER_GIVE_UP,
                                "a reply with an old token is taken for the newest request's" },
         [BUG_CLAIM_UNCHECKED] = { "claim-unchecked", P2_ONCE, "the claim carries no expected version" },
         [BUG_ORDER_REVERSED] = { "order-reversed", P6_ORDER, "lists are read from the end" },

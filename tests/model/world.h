@@ -213,7 +213,8 @@ typedef struct TrackDevice {
         uint32_t run;             /* of the agent's newest connection for it */
         unsigned claims_sent, finals_sent;
         bool ack_sent, drop_sent;
-        uint64_t progress_sent; /* when; 0 = never */
+        char final_token[LIMIT_CLIENT_TOKEN + 1]; /* of the newest final update; "" = answered */
+        uint64_t progress_sent;                        /* when; 0 = never */
         uint8_t starts[STEPS_MAX][ATTEMPTS_MAX];
         uint16_t started[STEPS_MAX];
         bool zero[STEPS_MAX];  /* its process exited 0 by itself */
@@ -342,7 +343,9 @@ typedef struct Device {
         uint64_t clear_since;
         /* what it has heard on this connection: nothing new may start before both */
         bool heard_inventory, heard_list;
-        bool missed; /* a notification was lost on an open connection: only a query helps */
+        uint64_t
+                list_due_since; /* a final status was accepted, neither a list nor a query followed; 0 = none */
+        bool missed;            /* a notification was lost on an open connection: only a query helps */
 } Device;
 
 typedef enum EventType {
