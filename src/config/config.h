@@ -64,8 +64,9 @@ int config_load(const char *path, ConfigReport report, void *userdata, Config **
 Config *config_free(Config *c);
 DEFINE_CLEANUP(Config *, config_free)
 
-/* Are the credential files and handler directories there, regular, readable by this process and PEM where PEM is due? Reports
- * each problem; 0, or -EINVAL if one was an error. Says nothing about their content: the transport does. */
+/* Are the credential files and handler directories there, regular, readable by this process and PEM where PEM is due, and would
+ * a runner of this user trust the configuration? Reports each problem; 0, or -EINVAL if one was an error. Says nothing about
+ * the content of certificates: the transport does. */
 int config_check_files(const Config *c, ConfigReport report, void *userdata);
 
 /* The runner's rule: the file, what it includes and every directory above belong to root or `uid` and are not writable by

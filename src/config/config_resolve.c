@@ -283,8 +283,21 @@ static void check_directory(FileCheck *f, const char *path) {
                 file_problem(f, CONFIG_WARNING, "handlers.directories", path, "not a directory");
 }
 
+/* What the runner will refuse to believe, for this user. */
+static void check_trust(FileCheck *f) {
+        Error e = { 0 };
+
+        if (config_check_trust(f->c->file, geteuid(), &e) >= 0)
+                return;
+        f->bad = true;
+        if (f->report)
+                f->report(CONFIG_ERROR, e.text, f->userdata);
+}
+
 int config_check_files(const Config *c, ConfigReport report, void *userdata) {
         FileCheck f = { .c = c, .report = report, .userdata = userdata };
+
+        check_trust(&f);
 
         check_credential(&f, "credentials.ca_file", c->ca_file, "CERTIFICATE");
         check_credential(&f, "credentials.cert_file", c->cert_file, "CERTIFICATE");

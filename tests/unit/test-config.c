@@ -740,6 +740,12 @@ START_TEST(credential_files) {
         ck_assert_str_eq(b.data, "warning agent.conf: credentials.key_file: value \"key\": everyone on this "
                                  "machine can read or change "
                                  "it; chmod o= it\n");
+        buf_done(&b);
+        b = (Buf){ 0 };
+        ck_assert_int_eq(chmod(below("key"), 0600), 0);
+        ck_assert_int_eq(chmod(file, 0666), 0);
+        ck_assert_int_eq(config_check_files(c, collect, &b), -EINVAL);
+        ck_assert_str_eq(b.data, "error agent.conf: writable by its group or by others (mode 0666); chmod go-w it\n");
 }
 END_TEST
 
