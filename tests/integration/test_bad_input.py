@@ -117,7 +117,8 @@ class Messages(LabTest):
         self.lab.wire.publish(self.lab.topic("notify-next"), json.dumps({"timestamp": 1, "execution": {
             "jobId": "stale", "status": "QUEUED", "queuedAt": 1, "lastUpdatedAt": 1, "versionNumber": 1, "executionNumber": 1,
             "jobDocument": {"operation": "ok"}}}), retain=True)
-        self.lab.start_agent()
+        agent = self.lab.start_agent()
+        agent.wait_text(r"warning.*notify-next.*retained")
         self.lab.create("fresh", {"operation": "ok"})
         self.lab.wait_status("fresh", "SUCCEEDED")
         self.assertEqual(self.lab.witness("ran"), ["fresh"])

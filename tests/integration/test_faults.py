@@ -58,6 +58,26 @@ class Refusals(LabTest):
             return "silence" if counts[r["status"]] <= {"IN_PROGRESS": 1, "SUCCEEDED": 2}.get(r["status"], 0) else None
         self.run_against(refuse)
 
+    def test_foreign_replies_start_nothing(self):
+        """While the claim waits for its answer, others' answers come on the same topics: the handler is not started."""
+        silent = True
+        self.fake.refuse = lambda job, r: "silence" if silent else None
+        self.lab.start_agent(connection={"operation_timeout": 1})
+        self.fake.add("job", '{"operation":"note"}')
+
+        def claims():
+            return self.lab.requests("job/update")
+        wait_for(claims, "the claim")
+        for token in ('"clientToken":"another",', '"clientToken":"",', ""):
+            for tail in ("job/update/accepted", "job/get/accepted", "get/accepted", "start-next/accepted"):
+                self.lab.wire.publish(self.lab.topic(tail), "{%s\"timestamp\":1}" % token)
+        seen = len(claims())
+        wait_for(lambda: len(claims()) > seen, "another attempt to claim: the first had no answer")
+        self.assertEqual(self.lab.witness("ran"), [])
+        silent = False
+        self.fake.wait_status("job", "SUCCEEDED")
+        self.assertEqual(self.lab.witness("ran"), ["job"])
+
     def test_unknown_error_codes_are_tried_again(self):
         counts = {}
 

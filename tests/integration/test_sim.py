@@ -283,7 +283,7 @@ class Operator(SimTest):
         notified = self.lab.wire.wait(lambda m: m.topic.endswith("notify-next"))
         self.assertIn('{ "operation":"x", "a":"say \\"hi\\"=\\\\","b":"", "n":1.0 }', notified.payload.decode())
         for options, words in (((DOCUMENT, "--parameter", "nme=x"), "nme"), (("[]",), "object"), (("{",), "document"),
-                               ((json.dumps({"pad": "x" * 33000}),), "32768"), ((b'{"a":"\xff"}',), "UTF-8")):
+                               ((json.dumps({"pad": "x" * 33000}),), "32768"), ((b'{"a":"\xff"}',), "UTF-8"), ((b'{"a":1}\0',), "document")):
             r = self.lab.sim("create", "--thing", self.lab.thing, "--job", "b", "--document",
                              self.lab.document("b", options[0]), *options[1:], check=False)
             self.assertEqual(r.returncode, 1)
