@@ -669,7 +669,7 @@ static void start_not_recorded(PlanStep *s, const char *why) {
         kill_gate(s);
         p->starts--;
         if (p->starts == 0) {
-                plan_add_log(s, LEVEL_WARNING, MESSAGE_ID_JOB_UNABLE, "not started: %s", why);
+                plan_add_log(s, LEVEL_DEBUG, NULL, "not started: %s", why); /* the agent says it aloud */
                 tell_unable(s, why);
                 exit_now(s);
                 return;
@@ -696,7 +696,7 @@ static void on_persist_failed(PlanStep *s) {
                 (void) strcpy(why, "the record cannot be written");
         switch (p->persisted) {
         case RECORD_PREPARED:
-                plan_add_log(s, LEVEL_WARNING, MESSAGE_ID_JOB_UNABLE, "not now: %s", why);
+                plan_add_log(s, LEVEL_DEBUG, NULL, "not now: %s", why);
                 tell_unable(s, why);
                 exit_now(s);
                 return;

@@ -231,8 +231,9 @@ static bool do_persist(Performer *p, const PlanAction *a) {
                 slot_release(&run->slot);
         if (r >= 0)
                 return true;
+        /* What that means for the run is said aloud by the plan or the agent, with this text in it. */
         run_fields(run, 0, 0, &f);
-        log_full(LOG_LEVEL_ERROR, NULL, MESSAGE_ID_RECORD_BAD, f.field, "%s", e.text);
+        log_full(LOG_LEVEL_DEBUG, NULL, NULL, f.field, "%s", e.text);
         perform_event_text(p, PLAN_EVENT_PERSIST_FAILED, e.text, strlen(e.text));
         return false;
 }

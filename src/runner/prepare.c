@@ -11,12 +11,12 @@
 
 /* ---- answers ---- */
 
+/* For the log it is the agent that says both: it knows what it has said already about a job it asks for again and again. */
 static int unable(const Run *run, WireMessage *answer, const Error *e) {
         RunFields f;
 
         run_fields(run, 0, 0, &f);
-        log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_JOB_UNABLE, f.field, "Cannot run job %s now: %s",
-                 run->key.job_id, e->text);
+        log_full(LOG_LEVEL_DEBUG, NULL, NULL, f.field, "cannot run now: %s", e->text);
         return answer_set(answer, WIRE_UNABLE, "", "%s", e->text);
 }
 
@@ -25,8 +25,7 @@ static int rejected(const Run *run, WireMessage *answer, const char *path, const
 
         run_fields(run, 0, 0, &f);
         run_fields_add(&f, "IOT_JOB_STATUS", proto_status_name(PROTO_STATUS_REJECTED));
-        log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_JOB_REJECTED, f.field, "Rejecting job %s: %s%s%s",
-                 run->key.job_id, path, path[0] ? ": " : "", reason);
+        log_full(LOG_LEVEL_DEBUG, NULL, NULL, f.field, "refusing: %s%s%s", path, path[0] ? ": " : "", reason);
         return answer_set(answer, WIRE_REJECTED, path, "%s", reason);
 }
 

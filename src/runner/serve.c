@@ -283,9 +283,8 @@ static int lock_or_hand_over(Request *q, Run *run, Error *e) {
 }
 
 static int refuse_run(Request *q, const char *reason) {
-        log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_JOB_UNABLE,
-                 (const LogField[]){ { "IOT_JOB_ID", q->message.key.job_id }, {} },
-                 "Cannot run job %s now: %s", q->message.key.job_id, reason);
+        log_full(LOG_LEVEL_DEBUG, NULL, NULL, (const LogField[]){ { "IOT_JOB_ID", q->message.key.job_id }, {} },
+                 "cannot run now: %s", reason); /* the agent says it aloud */
         return refuse(q, reason);
 }
 
