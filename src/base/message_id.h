@@ -17,7 +17,7 @@
 #define MESSAGE_ID_JOB_STEP_ENDED         "4220dbc4eeb3446d8c51ca35f7eaf777" /* a step ended */
 #define MESSAGE_ID_JOB_FINISHED           "af86f443cc314f28a745323949a99c9e" /* the verdict, durable */
 #define MESSAGE_ID_JOB_REPORTED           "f178013f75414ebe91123a1b03b05f7f" /* the cloud accepted the final status */
-#define MESSAGE_ID_JOB_REPORT_REFUSED     "5ea777e683d249dd9c8e5ba1859eaef8" /* the cloud refused the final status for good */
+#define MESSAGE_ID_JOB_REPORT_REFUSED     "5ea777e683d249dd9c8e5ba1859eaef8" /* the cloud refuses the final status, even alone */
 #define MESSAGE_ID_JOB_REJECTED           "22b022f136c14de1a529b215ee7fb04d" /* the document or handler was refused */
 #define MESSAGE_ID_JOB_UNABLE             "f5dc6f5b6a6f4777bd1b98eaec66a55b" /* cannot run now, will try again */
 #define MESSAGE_ID_JOB_CANCELLED          "4adc879f566640e382ae90d6dadb9c52" /* cancelled, timed out or deleted in the cloud */

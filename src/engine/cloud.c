@@ -156,14 +156,20 @@ static void take_state(Engine *e, Job *j, ProtoStatus status, int64_t version) {
 /* A pending execution, from a list or notify-next. NULL: nothing to keep. */
 static Job *learn(Engine *e, const ProtoExecution *x) {
         JobKey key = key_of(e, x);
+        uint64_t until;
         Job *j;
 
         if (x->status != PROTO_STATUS_QUEUED && x->status != PROTO_STATUS_IN_PROGRESS)
                 return NULL;
         if (key.number == 0 || key.queued_at == 0 || x->version < 0)
                 return learn_hint(e, x, &key);
-        if (job_was_finished(e, &key))
+        until = job_finished_until(e, &key);
+        if (until == USEC_NEVER)
                 return NULL;
+        if (until > 0) {
+                e->notify_due = MIN_OF(e->notify_due, until); /* is it listed still? */
+                return NULL;
+        }
         j = job_find(e, &key);
         if (!j) {
                 j = job_add(e, &key);
@@ -203,7 +209,7 @@ static Job *complete_hint(Engine *e, Job *j, const JobKey *key) {
                 job_remove(e, j);
                 return known;
         }
-        if (job_was_finished(e, key)) {
+        if (job_finished_until(e, key) > 0) {
                 job_remove(e, j);
                 return NULL;
         }
@@ -319,7 +325,7 @@ static void over_in_cloud(Engine *e, Job *j, ProtoStatus status, const char *how
         job_enter_cloud(e, j, CLOUD_OVER);
 }
 
-/* Not remembered as an end is: what one reply does not find, as just after it was made, a later list may show. */
+/* Not an end for ever: what one reply does not find, as just after it was made, a later list may show. */
 static void gone_in_cloud(Engine *e, Job *j) {
         j->gone = true;
         over_in_cloud(e, j, PROTO_STATUS_NONE, "it does not exist any more");
@@ -372,10 +378,13 @@ static void refused_as_invalid(Engine *e, Job *j, JobRequest request, const Prot
                                    proto_code_name(m->code), m->message);
                         return;
                 }
-                engine_log(e, LEVEL_ERROR, MESSAGE_ID_JOB_REPORT_REFUSED, j, j->final_status,
-                           "the service refuses the final status for good (%s): %s", proto_code_name(m->code),
-                           m->message);
-                job_enter_cloud(e, j, CLOUD_OVER);
+                /* Given up, it would look like an orphan one day, and be told as something else than it was. */
+                engine_log(e, j->report_refused ? LEVEL_DEBUG : LEVEL_ERROR, MESSAGE_ID_JOB_REPORT_REFUSED, j,
+                           j->final_status, "the service refuses the final status (%s), trying again later: %s",
+                           proto_code_name(m->code), m->message);
+                j->report_refused = true;
+                j->strip = 0;
+                retry_later(e, j);
                 return;
         case REQUEST_CLAIM:
                 if (!j->claim_stripped) {

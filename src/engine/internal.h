@@ -15,6 +15,7 @@ enum { LEVEL_ERROR = 3, LEVEL_WARNING = 4, LEVEL_NOTICE = 5, LEVEL_INFO = 6, LEV
 
 enum {
         FINISHED_KEYS = 128,                              /* executions remembered after their end: stale messages */
+        GONE_USEC = 30 * 1000 * 1000,                     /* what was not found is not looked for again within this */
         STRIP_MAX = 3,                                    /* fewer details, claim only, status alone */
         NOTIFY_DUE_USEC = 5 * 1000 * 1000,                /* a notification must follow a final status within this */
         NEXT_DUE_USEC = 300 * 1000,                       /* notify-next follows notify within this, else we ask */
@@ -51,6 +52,11 @@ typedef enum JobRequest {
         REQUEST_PROGRESS,
         REQUEST_FINAL,
 } JobRequest;
+
+typedef struct Finished {
+        JobKey key;
+        uint64_t until; /* USEC_NEVER: it ended. Else it was not found, and a list after this is believed again */
+} Finished;
 
 typedef enum JobRecord { RECORD_NOT_KNOWN, RECORD_PREPARED_ONLY, RECORD_RUN_STARTED, RECORD_FINISHED } JobRecord;
 
@@ -106,6 +112,7 @@ typedef struct Job {
         ProtoStatus final_status;
         ProtoDetails final_details;
         unsigned strip;
+        bool report_refused; /* even the status alone: said once */
 } Job;
 
 struct Engine {
@@ -118,7 +125,7 @@ struct Engine {
 
         Job *jobs[ENGINE_JOBS_MAX];
         size_t n_jobs;
-        JobKey finished[FINISHED_KEYS];
+        Finished finished[FINISHED_KEYS];
         size_t n_finished;
 
         bool online;
@@ -161,14 +168,14 @@ Job *job_find(Engine *e, const JobKey *key);
 Job *job_find_hint(Engine *e, const char *job_id);
 Job *job_find_run(Engine *e, uint32_t run);
 Job *job_add(Engine *e, const JobKey *key); /* NULL = no memory or no room */
-/* Forget it. Its key is remembered as finished if it ended; one that was only lost to another device starts afresh. */
+/* Forget it. If it is over its key is remembered for stale messages; one that was only lost to another device starts afresh. */
 void job_remove(Engine *e, Job *j);
 void job_doubt(Engine *e, Job *j); /* ask the cloud again before anything is based on it */
 void job_lose(Engine *e, Job *j, const char *why); /* another device has it */
 /* The cloud contradicts itself or us: what goes on like that is asked less and less often. */
 void job_dispute(Engine *e, Job *j);
-bool job_was_finished(const Engine *e, const JobKey *key);
-void job_remember_finished(Engine *e, const JobKey *key);
+/* Until when messages about it are not believed; 0 = it is not remembered. */
+uint64_t job_finished_until(Engine *e, const JobKey *key);
 void job_enter_local(Engine *e, Job *j, JobLocal local);
 void job_enter_cloud(Engine *e, Job *j, JobCloud cloud);
 bool job_holds_slot(const Job *j);

@@ -112,18 +112,29 @@ Job *job_add(Engine *e, const JobKey *key) {
         return j;
 }
 
-bool job_was_finished(const Engine *e, const JobKey *key) {
+static Finished *find_finished(Engine *e, const JobKey *key) {
         size_t n = MIN_OF(e->n_finished, (size_t) FINISHED_KEYS);
 
         for (size_t i = 0; i < n; i++)
-                if (job_key_equal(&e->finished[i], key))
-                        return true;
-        return false;
+                if (job_key_equal(&e->finished[i].key, key))
+                        return &e->finished[i];
+        return NULL;
 }
 
-void job_remember_finished(Engine *e, const JobKey *key) {
-        if (key->number != 0 && key->queued_at != 0 && !job_was_finished(e, key))
-                e->finished[e->n_finished++ % FINISHED_KEYS] = *key;
+uint64_t job_finished_until(Engine *e, const JobKey *key) {
+        const Finished *f = find_finished(e, key);
+
+        return f && f->until > e->now ? f->until : 0;
+}
+
+static void remember_finished(Engine *e, const JobKey *key, uint64_t until) {
+        Finished *f = find_finished(e, key);
+
+        if (key->number == 0 || key->queued_at == 0)
+                return;
+        if (!f)
+                f = &e->finished[e->n_finished++ % FINISHED_KEYS];
+        *f = (Finished) { .key = *key, .until = until };
 }
 
 static void job_start_afresh(Engine *e, Job *j) {
@@ -155,8 +166,8 @@ void job_remove(Engine *e, Job *j) {
                 job_start_afresh(e, j);
                 return;
         }
-        if (j->cloud == CLOUD_OVER && !j->gone)
-                job_remember_finished(e, &j->key);
+        if (j->cloud == CLOUD_OVER)
+                remember_finished(e, &j->key, j->gone ? e->now + GONE_USEC : USEC_NEVER);
         job_take_out(e, j);
 }
 

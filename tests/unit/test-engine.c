@@ -442,7 +442,21 @@ START_TEST(details_are_stripped_but_never_the_status) {
         ck_assert(!r->has_details);
         ck_assert_int_eq(r->status, PROTO_STATUS_FAILED);
         reject(TOPIC_UPDATE, "J", PROTO_CODE_INVALID_REQUEST);
-        ck_assert(logged("for good"));
+        ck_assert(logged("trying again later"));
+        quiet();
+        /* Whatever was wrong may be put right: the verdict is kept for that, and slowly tried with all it has. */
+        publications = 0;
+        for (unsigned i = 0; i < 4 * 600; i++)
+                if (only(ENGINE_ACTION_PUBLISH))
+                        reject(TOPIC_UPDATE, "J", PROTO_CODE_INVALID_JSON);
+                else
+                        pass(SEC / 4);
+        ck_assert_uint_gt(publications, 20);
+        ck_assert_uint_lt(publications, 100);
+        for (unsigned i = 0; i < 400 && !only(ENGINE_ACTION_PUBLISH); i++)
+                pass(SEC / 4);
+        ck_assert_int_eq(published(TOPIC_UPDATE)->status, PROTO_STATUS_FAILED);
+        accept_update("J");
         (void) told(WIRE_ACK);
         stop();
 }
@@ -1054,6 +1068,15 @@ START_TEST(what_was_not_found_once_is_taken_when_it_is_listed_again) {
         quiet();
         list(TOPIC_NOTIFY, &x, 1);
         notify_next(&x, "{}");
+        quiet(); /* not again and again */
+        pass((uint64_t) 29 * SEC);
+        quiet();
+        ck_assert_uint_le(engine_deadline(engine), now + 2 * SEC);
+        pass(2 * SEC);
+        (void) published(TOPIC_GET_PENDING);
+        list(TOPIC_GET_PENDING, &x, 1);
+        (void) published(TOPIC_DESCRIBE);
+        describe_answer(&x, "{}", NULL);
         ck_assert_str_eq(told(WIRE_PREPARE)->wire.key.job_id, "J");
         stop();
 }
