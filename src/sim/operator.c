@@ -408,7 +408,7 @@ static void trim(Buf *b) {
 
         if (!b->data)
                 return;
-        while (b->len > 0 && strchr(space, b->data[b->len - 1]))
+        while (b->len > 0 && memchr(space, b->data[b->len - 1], sizeof space - 1))
                 b->len--;
         b->data[b->len] = '\0';
         front = strspn(b->data, space);
