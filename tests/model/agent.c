@@ -95,17 +95,6 @@ void conn_close_by_runner(World *w, int conn) {
 
 /* ---- actions ---- */
 
-static Track *track_of_request(World *w, const ProtoRequest *r) {
-        for (unsigned i = w->n_tracks; i-- > 0;) {
-                Track *t = &w->track[i];
-
-                if (strcmp(t->key.job_id, r->job_id) == 0 &&
-                    (r->execution_number <= 0 || t->key.number == r->execution_number))
-                        return t;
-        }
-        return NULL;
-}
-
 static bool opens_a_conversation(WireType t) {
         return t == WIRE_INVENTORY || t == WIRE_PREPARE || t == WIRE_ATTACH || t == WIRE_CANCEL ||
                t == WIRE_ACK || t == WIRE_DROP;

@@ -113,6 +113,12 @@ static void check_order(World *w, const Runner *r, const Track *t) {
 
 void check_release(World *w, Runner *r, Track *t, uint32_t step, uint32_t attempt) {
         assert(step < STEPS_MAX);
+        if (r->started_step != step || r->started_attempt != attempt)
+                world_violate(w, P2_ONCE, "%s: step %u attempt %u starts before its record is durable",
+                              track_text(w, t), step + 1, attempt);
+        if (attempt > t->dev[r->dev].written[step])
+                world_violate(w, P2_ONCE, "%s: attempt %u of step %u, which has begun %u times",
+                              track_text(w, t), attempt, step + 1, t->dev[r->dev].written[step]);
         check_once(w, r, t, step, attempt);
         check_overlap(w, r, t);
         check_claim(w, r, t);
@@ -201,17 +207,13 @@ void check_prepare(World *w, const Device *d, const Track *t) {
 /* What every update has, and why a failure is one. */
 static void check_update(World *w, const Device *d, const ProtoRequest *r) {
         const char *claim = proto_details_get(&r->details, "claim");
-        Track *t = NULL;
+        Track *t = track_of_request(w, r);
 
         if (r->execution_number < 1 || r->expected_version < 1)
                 world_violate(w, P2_ONCE, "an update of %s names no execution number or no version",
                               r->job_id);
         if (r->status == PROTO_STATUS_IN_PROGRESS && !claim)
                 world_violate(w, P2_ONCE, "%s is set IN_PROGRESS without a claim", r->job_id);
-        for (unsigned i = w->n_tracks; i-- > 0 && !t;)
-                if (strcmp(w->track[i].key.job_id, r->job_id) == 0 &&
-                    w->track[i].key.number == r->execution_number)
-                        t = &w->track[i];
         if (!t)
                 return;
         if (r->status == PROTO_STATUS_IN_PROGRESS && !t->dev[d->index].go)
@@ -225,23 +227,17 @@ static void check_update(World *w, const Device *d, const ProtoRequest *r) {
 }
 
 void check_publish(World *w, Device *d, const ProtoRequest *r) {
+        Track *t = track_of_request(w, r);
+
         if (r->kind == TOPIC_UPDATE)
                 check_update(w, d, r);
         if (r->kind != TOPIC_UPDATE || !proto_status_terminal(r->status))
                 return;
-        for (unsigned i = w->n_tracks; i-- > 0;) {
-                Track *t = &w->track[i];
-
-                /* The newest of this number; an older one of a job made anew is told apart by what it ran. */
-                if (strcmp(t->key.job_id, r->job_id) != 0 || t->key.number != r->execution_number)
-                        continue;
-                if (t->terminal_at == 0 && r->status == PROTO_STATUS_SUCCEEDED &&
-                    t->dev[d->index].started[0] > 0)
-                        check_success(w, t, d->index);
-                if (t->terminal_at == 0 && t->dev[d->index].started[0] > 0)
-                        check_details(w, t, &t->dev[d->index], &r->details);
+        if (!t || t->terminal_at != 0 || t->dev[d->index].started[0] == 0)
                 return;
-        }
+        if (r->status == PROTO_STATUS_SUCCEEDED)
+                check_success(w, t, d->index);
+        check_details(w, t, &t->dev[d->index], &r->details);
 }
 
 /* What a job's script comes to where nothing interferes. NONE: too close to call. */
@@ -297,6 +293,9 @@ void check_result_told(World *w, Runner *r, const WireMessage *m) {
 
         if (m->status == PROTO_STATUS_SUCCEEDED)
                 check_success(w, t, r->dev);
+        if (!r->resulted && !r->record_failed)
+                world_violate(w, P3_NOTHING_LOST, "%s: %s is told before it is durable", track_text(w, t),
+                              proto_status_name(m->status));
 }
 
 /* ---- P5: all the time ---- */
@@ -368,7 +367,7 @@ void check_idle(World *w) {
                 return;
         for (unsigned i = 0; i < w->n_tracks; i++)
                 if (w->track[i].terminal_at == 0 && w->track[i].status == PROTO_STATUS_QUEUED &&
-                    w->track[i].dev[0].seen)
+                    w->track[i].dev[0].seen && w->now >= w->track[i].created_at + IDLE_BOUND)
                         world_violate(w, P8_NEVER_GIVE_UP,
                                       "%s is queued, and nothing is under way since %.6f s",
                                       track_text(w, &w->track[i]), (double) since / 1e6);

@@ -56,6 +56,15 @@ static void note_durable(World *w, TrackDevice *td, const RecordEntry *e) {
         td->durable_at = w->now;
 }
 
+static void note_written(Runner *r, const RecordEntry *e) {
+        r->prepared |= e->type == RECORD_PREPARED;
+        r->resulted |= e->type == RECORD_RESULT;
+        if (e->type != RECORD_STARTED)
+                return;
+        r->started_step = e->step;
+        r->started_attempt = e->attempt;
+}
+
 int disk_append(World *w, Runner *r, Track *t, const RecordEntry *e) {
         Device *d = &w->dev[r->dev];
         TrackDevice *td = &t->dev[r->dev];
@@ -93,6 +102,8 @@ int disk_append(World *w, Runner *r, Track *t, const RecordEntry *e) {
         }
         f->exists = true;
         td->result |= e->type == RECORD_RESULT; /* whoever reads it knows */
+        if (e->type == RECORD_STARTED && e->step < STEPS_MAX)
+                td->written[e->step]++;
         c = strike(w, r, t, 1);
         if (c < 0)
                 return c;
@@ -101,6 +112,7 @@ int disk_append(World *w, Runner *r, Track *t, const RecordEntry *e) {
                 f->entry_synced |= first;
                 f->durable = f->entry_synced;
                 note_durable(w, td, e);
+                note_written(r, e);
         }
         return strike(w, r, t, 2);
 }

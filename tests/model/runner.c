@@ -77,6 +77,8 @@ int runner_spawn(World *w, Device *d, int conn) {
                                                  .conn = conn,
                                                  .conn_id = w->conn[conn].id,
                                                  .slot = -1,
+                                                 .started_step = -1,
+                                                 .started_attempt = -1,
                                                  .timer_at = USEC_NEVER };
                         w->conn[conn].runner_id = w->runner[i].id;
                         return (int) i;
@@ -287,6 +289,9 @@ static void do_tell(World *w, Runner *r, const WireMessage *m) {
         td->asked = false;
         if (m->type == WIRE_PLAN)
                 td->planned = true;
+        if (m->type == WIRE_PLAN && !r->prepared)
+                world_violate(w, P3_NOTHING_LOST, "%s: the plan is told before it is durable",
+                              track_text(w, &w->track[r->track]));
         if (m->type == WIRE_RESULT || m->type == WIRE_REJECTED)
                 td->result = true;
         if (m->type == WIRE_RESULT)
@@ -480,6 +485,8 @@ static void open_plan(World *w, Runner *r, const WireMessage *m) {
         assert(c >= 0);
         memcpy(r->claim, r->state.phase != RECORD_NONE ? r->state.claim : config.claim, sizeof(r->claim));
         track_note_run(t, r->claim);
+        r->prepared = r->state.phase != RECORD_NONE;
+        r->resulted = r->state.phase == RECORD_HAS_RESULT;
         r->phase = RUNNER_LIVE;
         feed(w, r,
              &(PlanEvent){ .type = PLAN_EVENT_OPEN,

@@ -114,6 +114,25 @@ void track_update_all(World *w, unsigned dev) {
                 track_update(w, &w->track[i], dev);
 }
 
+/* A request names no queuedAt; the claim in it says whose it is where a job was made anew. Else the newest. */
+Track *track_of_request(World *w, const ProtoRequest *r) {
+        const char *claim = proto_details_get(&r->details, "claim");
+        Track *newest = NULL;
+
+        for (unsigned i = w->n_tracks; i-- > 0;) {
+                Track *t = &w->track[i];
+
+                if (strcmp(t->key.job_id, r->job_id) != 0 ||
+                    (r->execution_number > 0 && t->key.number != r->execution_number))
+                        continue;
+                newest = newest ? newest : t;
+                for (unsigned c = 0; claim && c < t->n_run_claims; c++)
+                        if (strcmp(t->run_claim[c], claim) == 0)
+                                return t;
+        }
+        return newest;
+}
+
 /* ---- news from the cloud's own books ---- */
 
 static Track *track_new(World *w, const JobKey *key) {
@@ -134,6 +153,7 @@ static Track *track_new(World *w, const JobKey *key) {
         t->status = PROTO_STATUS_QUEUED;
         t->gone = t->touched = t->disturbed = t->outcome_open = t->stripped = false;
         t->version = 1;
+        t->created_at = w->now;
         t->terminal_at = 0;
         t->ended_by = t->runs_on = -1;
         t->n_claims = t->n_run_claims = 0;

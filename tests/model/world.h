@@ -214,11 +214,12 @@ typedef struct TrackDevice {
         unsigned claims_sent, finals_sent;
         bool ack_sent, drop_sent;
         char final_token[LIMIT_CLIENT_TOKEN + 1]; /* of the newest final update; "" = answered */
-        uint64_t progress_sent;                        /* when; 0 = never */
+        uint64_t progress_sent;                   /* when; 0 = never */
         uint8_t starts[STEPS_MAX][ATTEMPTS_MAX];
         uint16_t started[STEPS_MAX];
-        bool zero[STEPS_MAX];  /* its process exited 0 by itself */
-        bool ended[STEPS_MAX]; /* ended somehow, or could not be started */
+        uint16_t written[STEPS_MAX]; /* `started` lines for it, lasting or not */
+        bool zero[STEPS_MAX];        /* its process exited 0 by itself */
+        bool ended[STEPS_MAX];       /* ended somehow, or could not be started */
         bool any_signal[65], any_code[256];
         bool final_once; /* bug */
         bool durable_result;
@@ -236,6 +237,7 @@ typedef struct Track {
         ProtoStatus status; /* in the cloud */
         bool gone;
         int64_t version;
+        uint64_t created_at;
         uint64_t terminal_at;                   /* 0 = not over */
         int ended_by;                           /* device, or -1: the service or somebody else */
         char claim[CLAIMS_MAX][WIRE_CLAIM_MAX]; /* ever accepted */
@@ -292,6 +294,8 @@ typedef struct Runner {
         bool tree;      /* a child was forked and its end was not told in full */
         bool main_over; /* the handler's own process has ended */
         bool exit_told, kill_again;
+        bool prepared, resulted;               /* the record says so, durably */
+        int64_t started_step, started_attempt; /* the newest start that this runner wrote; -1 = none */
         bool only_here;     /* it told a verdict that it could not write, and nobody has taken it */
         bool stopped;       /* SIGTERM */
         bool record_failed; /* a write failed: final for this runner */
@@ -497,6 +501,7 @@ const char *cell_excuse(Fault f, SimState s);
 /* track.c: one execution as the world sees it */
 Track *track_find(World *w, const char *job_id, int64_t number, int64_t queued_at);
 Track *track_latest(World *w, unsigned job);
+Track *track_of_request(World *w, const ProtoRequest *r);
 void track_note_run(Track *t, const char *claim);
 void track_cloud_change(World *w, const ModelChange *c);
 void track_update(World *w, Track *t, unsigned dev); /* derive the state anew; triggers fire here */
