@@ -121,8 +121,11 @@ static void went_offline(Agent *a, const ClientEvent *c) {
         a->online = false;
         a->certificate_text[0] = '\0'; /* looked at anew by the next attempt */
         (void) snprintf(a->offline_text, sizeof a->offline_text, "not connected (%.200s)", c->text);
-        log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_OFFLINE, NULL, "not connected: %s; next attempt in %" PRIu64 ".%" PRIu64 " s",
-                 c->text, tenths / 10, tenths % 10);
+        if (c->retry_usec == 0) /* our own doing: a reload */
+                log_full(LOG_LEVEL_INFO, NULL, MESSAGE_ID_OFFLINE, NULL, "not connected: %s", c->text);
+        else
+                log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_OFFLINE, NULL,
+                         "not connected: %s; next attempt in %" PRIu64 ".%" PRIu64 " s", c->text, tenths / 10, tenths % 10);
         agent_feed(a, &event);
 }
 

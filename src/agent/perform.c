@@ -26,6 +26,8 @@ static void perform_runner(Agent *a, const EngineAction *action) {
 }
 
 static void perform_log(const EngineAction *action) {
+        /* The journal shows the text alone unless it is asked for more; stderr has the fields behind it. */
+        const char *job = action->has_key && log_to_journal() ? action->key.job_id : "";
         char number[24];
         LogField fields[] = {
                 { "IOT_JOB_ID", NULL },
@@ -43,7 +45,7 @@ static void perform_log(const EngineAction *action) {
         }
         if (action->status != PROTO_STATUS_NONE)
                 fields[2].value = proto_status_name(action->status);
-        log_full((LogLevel) action->level, NULL, action->message_id, fields, "%s", action->text);
+        log_full((LogLevel) action->level, NULL, action->message_id, fields, "%s%s%s", job, job[0] ? ": " : "", action->text);
 }
 
 void agent_perform(Agent *a, const EngineActions *actions) {

@@ -903,7 +903,7 @@ static void on_timer(PlanStep *s) {
 
         if (p->state == STATE_RUNNING && now >= p->timeout_at) {
                 p->why = WHY_TIMEOUT;
-                plan_add_log(s, LEVEL_WARNING, NULL, "timed out, stopping the handler");
+                plan_add_log(s, LEVEL_INFO, NULL, "timed out, stopping the handler");
                 enter_state(s, STATE_STOPPING);
                 begin_kill(s);
         } else if (p->tree && now >= p->kill_at) {

@@ -185,6 +185,8 @@ void perform_kill_again(Performer *p) {
 }
 
 static void do_log(const Performer *p, const PlanAction *a) {
+        /* The journal shows the text alone unless it is asked for more; stderr has the fields behind it. */
+        const char *job = log_to_journal() ? p->run->key.job_id : "";
         RunFields f;
 
         run_fields(p->run, a->step, a->attempt, &f);
@@ -197,7 +199,7 @@ static void do_log(const Performer *p, const PlanAction *a) {
         if (a->exit_signal > 0) {
                 run_fields_add(&f, "IOT_JOB_SIGNAL", plan_signal_name(a->exit_signal, f.signal));
         }
-        log_full((LogLevel) a->level, NULL, a->message_id, f.field, "%s", a->text);
+        log_full((LogLevel) a->level, NULL, a->message_id, f.field, "%s%s%s", job, job[0] ? ": " : "", a->text);
 }
 
 /* The work directory first: without its record nobody would look for it again. */

@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 
 #include "base/clock.h"
@@ -38,6 +39,7 @@ static JobKey key;
 static unsigned long state_flags;
 static const char *state_options; /* NULL = the plain directory */
 static bool activated;        /* the connection comes as systemd passes sockets on, not as standard input */
+static bool fake_journal;
 static const char *other_etc; /* this directory is its /etc; then without --config */
 static uid_t agent_uid;       /* who is on the other end */
 
@@ -117,6 +119,7 @@ static void configure(const char *more) {
 static void setup(void) {
         activated = false;
         other_etc = state_options = NULL;
+        fake_journal = false;
         agent_uid = 0;
         (void) strcpy(base, "/tmp/iot-jobs-runner-XXXXXX");
         ck_assert_ptr_nonnull(mkdtemp(base));
@@ -168,6 +171,12 @@ static bool mount_state(unsigned long flags, const char *options) {
         return private_mounts() && mount("none", path_of("state"), "tmpfs", flags, options) == 0;
 }
 
+/* BASE/journal is where the journal's socket is. */
+static bool mount_journal(void) {
+        return private_mounts() && mount("none", "/run", "tmpfs", 0, "size=64k") == 0 && mkdir("/run/systemd", 0755) == 0 &&
+                mkdir("/run/systemd/journal", 0755) == 0 && symlink(path_of("journal"), "/run/systemd/journal/socket") == 0;
+}
+
 /* The connection where this launcher puts it. */
 static void arrange_connection(int fd) {
         char pid[16];
@@ -200,6 +209,10 @@ static Peer start_with(const char *config) {
                         _exit(126);
                 (void) dup2(log, 2);
                 arrange_connection(pair[1]);
+                if (fake_journal && !mount_journal())
+                        _exit(126);
+                if (fake_journal)
+                        (void) execl(TEST_RUNNER, TEST_RUNNER, "--config", config, "--log=journal", NULL);
                 if (other_etc)
                         (void) execl(TEST_RUNNER, TEST_RUNNER, NULL);
                 (void) execl(TEST_RUNNER, TEST_RUNNER, "--config", config, "--log=stderr", NULL);
@@ -559,6 +572,56 @@ START_TEST(descriptors_signals_and_session_are_clean) {
 END_TEST
 
 /* ---- output ---- */
+
+static int open_journal(void) {
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+        (void) snprintf(address.sun_path, sizeof address.sun_path, "%s", path_of("journal"));
+        ck_assert_int_eq(bind(fd, (const struct sockaddr *) &address, sizeof address), 0);
+        return fd;
+}
+
+/* Everything that was sent there, one datagram after the other. */
+static const char *journal_text(int fd) {
+        static char text[65536];
+        size_t len = 0;
+        ssize_t n;
+
+        while ((n = recv(fd, text + len, sizeof text - 1 - len, 0)) > 0)
+                len += (size_t) n;
+        text[len] = '\0';
+        return text;
+}
+
+/* `journalctl -u` shows no fields: the runner's own lines name the job; the handler's are as they came. */
+START_TEST(journal_lines_name_the_job) {
+        static const char *const lines[] = { "\nMESSAGE=job-1: talk: started\n", "\nMESSAGE=hello\n",
+                                             "\nMESSAGE=job-1: job finished: SUCCEEDED\n",
+                                             "\nIOT_JOB_ID=job-1\nIOT_JOB_EXECUTION=1\n",
+                                             "\nSYSLOG_IDENTIFIER=talk\n" };
+        int journal CLEANUP_FD = open_journal();
+        const char *text;
+        Peer p;
+
+        if (geteuid() != 0)
+                return; /* mounting is for root */
+        fake_journal = true;
+        handler("talk", "echo hello");
+        p = start();
+        prepare(&p, "{\"operation\":\"talk\"}");
+        if (hear(&p)->type == WIRE_NONE) {
+                ck_assert_int_eq(ended(&p), 126); /* and root may do so */
+                return;
+        }
+        say(&p, WIRE_GO);
+        expect_result(&p, PROTO_STATUS_SUCCEEDED);
+        acknowledge(&p);
+        text = journal_text(journal);
+        for (size_t i = 0; i < ELEMENTSOF(lines); i++)
+                ck_assert_msg(strstr(text, lines[i]) != NULL, "no \"%s\" in\n%s", lines[i], text);
+}
+END_TEST
 
 START_TEST(much_output_hurts_nobody) {
         const WireMessage *m;
@@ -1596,6 +1659,7 @@ static TCase *program_cases(void) {
         tcase_add_test(c, progress_is_told);
         tcase_add_test(c, environment_is_exactly_the_contract);
         tcase_add_test(c, descriptors_signals_and_session_are_clean);
+        tcase_add_test(c, journal_lines_name_the_job);
         tcase_add_test(c, much_output_hurts_nobody);
         tcase_add_test(c, trailing_output_is_waited_for);
         tcase_add_test(c, background_child_ends_with_its_handler);
