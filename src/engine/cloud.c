@@ -325,9 +325,10 @@ static void over_in_cloud(Engine *e, Job *j, ProtoStatus status, const char *how
         job_enter_cloud(e, j, CLOUD_OVER);
 }
 
-/* Not an end for ever: what one reply does not find, as just after it was made, a later list may show. */
+/* What was started and is gone was deleted. What was not may be found later, as just after it was made: the next lists
+ * are believed again. */
 static void gone_in_cloud(Engine *e, Job *j) {
-        j->gone = true;
+        j->gone = j->status == PROTO_STATUS_QUEUED;
         over_in_cloud(e, j, PROTO_STATUS_NONE, "it does not exist any more");
 }
 

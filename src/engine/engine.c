@@ -45,13 +45,19 @@ static void request_timed_out(Engine *e, Job *j) {
                 j->retry_at = e->now + engine_backoff(e, j->tries, BACKOFF_DOUBLINGS);
 }
 
+/* What the service keeps back of one job, whatever the reason, does not keep the others. */
+static bool is_asked_in_vain(const Engine *e, const Job *j) {
+        return (j->tries >= TRIES_IN_ORDER || j->disputes >= TRIES_IN_ORDER) &&
+                (j->request != REQUEST_NONE || e->now < j->retry_at);
+}
+
 /* Starts happen in the cloud's order: an earlier one that is about to start goes first. */
 static bool earlier_one_is_starting(const Engine *e, const Job *j) {
         for (size_t i = 0; i < e->n_jobs; i++) {
                 const Job *k = e->jobs[i];
 
                 if (k != j && (k->local == LOCAL_PREPARING || k->local == LOCAL_PLANNED) && k->cloud != CLOUD_OVER &&
-                    job_before(k, j))
+                    job_before(k, j) && !is_asked_in_vain(e, k))
                         return true;
         }
         return false;
@@ -243,16 +249,16 @@ static Readiness judge(Engine *e, Job *j) {
         return WAIT;
 }
 
-static bool is_candidate(const Job *j) {
+static bool is_candidate(const Engine *e, const Job *j) {
         return j->cloud != CLOUD_OVER && !j->left_alone &&
-                (j->local == LOCAL_NONE || (j->local == LOCAL_RECORDED && j->record == RECORD_PREPARED_ONLY));
+                ((j->local == LOCAL_NONE && !is_asked_in_vain(e, j)) || (j->local == LOCAL_RECORDED && j->record == RECORD_PREPARED_ONLY));
 }
 
 static Job *next_candidate(Engine *e) {
         Job *first = NULL;
 
         for (size_t i = 0; i < e->n_jobs; i++)
-                if (is_candidate(e->jobs[i]) && (!first || job_before(e->jobs[i], first)))
+                if (is_candidate(e, e->jobs[i]) && (!first || job_before(e->jobs[i], first)))
                         first = e->jobs[i];
         return first;
 }
@@ -276,6 +282,8 @@ static void engine_schedule(Engine *e) {
                         return;
                 switch (judge(e, j)) {
                 case WAIT:
+                        if (j->local == LOCAL_NONE && is_asked_in_vain(e, j)) /* once more */
+                                continue;
                         return;
                 case SKIP:
                         continue;

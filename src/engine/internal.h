@@ -23,6 +23,7 @@ enum {
         BACKOFF_MIN_USEC = 1000 * 1000,
         BACKOFF_DOUBLINGS = 6,                            /* at most 64 s */
         RUNNER_BACKOFF_DOUBLINGS = 6,
+        TRIES_IN_ORDER = 4,                               /* then later jobs need not wait for what is asked in vain */
         DISPUTES_AT_ONCE = 2,                             /* then with backoff */
         ROUNDS_MAX = 4 * ENGINE_JOBS_MAX,
 };
@@ -92,7 +93,7 @@ typedef struct Job {
         char adopted_claim[LIMIT_DETAILS_VALUE + 1];
         bool lost;             /* OVER only for us: another device has it. Afterwards it is looked at anew */
         bool reported;         /* OVER because our final status was accepted */
-        bool gone;             /* OVER because the cloud knows no such execution */
+        bool gone;             /* OVER because the cloud knows no such execution, and none was started */
 
         /* the device's side */
         char claim[WIRE_CLAIM_MAX];

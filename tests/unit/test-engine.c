@@ -1056,6 +1056,22 @@ START_TEST(a_description_of_another_job_changes_nothing) {
 }
 END_TEST
 
+START_TEST(what_was_started_and_deleted_does_not_come_back) {
+        ProtoExecution x = execution("J", PROTO_STATUS_IN_PROGRESS, 2);
+        uint32_t run;
+
+        start();
+        run = up_to_running("J", "abcd1234");
+        runner_result(run, PROTO_STATUS_SUCCEEDED, "abcd1234");
+        reject(TOPIC_UPDATE, "J", PROTO_CODE_RESOURCE_NOT_FOUND);
+        (void) told(WIRE_ACK);
+        pass((uint64_t) 60 * SEC);
+        list(TOPIC_NOTIFY, &x, 1);
+        quiet();
+        stop();
+}
+END_TEST
+
 /* Just created, and not everywhere in the service yet. */
 START_TEST(what_was_not_found_once_is_taken_when_it_is_listed_again) {
         ProtoExecution x = execution("J", PROTO_STATUS_QUEUED, 1);
@@ -1077,6 +1093,92 @@ START_TEST(what_was_not_found_once_is_taken_when_it_is_listed_again) {
         list(TOPIC_GET_PENDING, &x, 1);
         (void) published(TOPIC_DESCRIBE);
         describe_answer(&x, "{}", NULL);
+        ck_assert_str_eq(told(WIRE_PREPARE)->wire.key.job_id, "J");
+        stop();
+}
+END_TEST
+
+/* Each has a slot of its own: the claim that is refused for ever keeps only its own. */
+START_TEST(what_cannot_be_claimed_keeps_only_its_own_slot) {
+        ProtoExecution two[2] = { execution("J", PROTO_STATUS_QUEUED, 1), execution("K", PROTO_STATUS_QUEUED, 1) };
+        EngineConfig config = default_config();
+        uint32_t run[2] = { 0 };
+        bool claimed = false;
+
+        two[1].queued_at++;
+        config.max_concurrent = 2;
+        start_with(config);
+        go_online(NULL, 0, NULL, 0);
+        list(TOPIC_NOTIFY, two, 2);
+        notify_next(&two[0], "{}");
+        for (size_t i = 0; i < actions.n; i++)
+                if (actions.item[i].type == ENGINE_ACTION_RUNNER)
+                        run[0] = actions.item[i].run;
+        if (!only(ENGINE_ACTION_PUBLISH))
+                pass(SEC);
+        (void) published(TOPIC_DESCRIBE);
+        describe_answer(&two[1], "{}", NULL);
+        run[1] = told(WIRE_PREPARE)->run;
+        runner_plan(run[1], "bbbbbbbb");
+        quiet(); /* J goes first */
+        runner_plan(run[0], "aaaaaaaa");
+        for (unsigned i = 0; i < 400 && !claimed; i++) {
+                const EngineAction *j = NULL;
+
+                for (size_t k = 0; k < actions.n; k++)
+                        if (actions.item[k].type == ENGINE_ACTION_PUBLISH) {
+                                claimed = claimed || actions.item[k].request.job_id[0] == 'K';
+                                if (actions.item[k].request.job_id[0] == 'J')
+                                        j = &actions.item[k];
+                        }
+                if (claimed)
+                        break;
+                if (j)
+                        reject(TOPIC_UPDATE, "J", PROTO_CODE_INTERNAL_ERROR);
+                else
+                        pass(SEC / 4);
+        }
+        ck_assert(claimed);
+        stop();
+}
+END_TEST
+
+/* One is refused to be described, for ever; the other's turn comes all the same, and the first's when it is told. */
+START_TEST(what_cannot_be_described_blocks_nothing) {
+        ProtoExecution two[2] = { execution("J", PROTO_STATUS_QUEUED, 1), execution("K", PROTO_STATUS_QUEUED, 1) };
+        bool prepared = false;
+        uint32_t run;
+
+        two[1].queued_at++;
+        start();
+        list(TOPIC_NOTIFY, two, 2);
+        for (unsigned i = 0; i < 400 && !prepared; i++) {
+                const EngineAction *a = NULL;
+
+                for (size_t k = 0; k < actions.n; k++)
+                        if (actions.item[k].type == ENGINE_ACTION_PUBLISH && (!a || actions.item[k].request.job_id[0] == 'K'))
+                                a = &actions.item[k];
+                if (!a)
+                        pass(SEC / 4);
+                else if (a->request.job_id[0] == 'J')
+                        reject(TOPIC_DESCRIBE, "J", i % 2 ? PROTO_CODE_INTERNAL_ERROR : PROTO_CODE_INVALID_REQUEST);
+                else {
+                        memcpy(last_token, a->request.token, sizeof last_token);
+                        describe_answer(&two[1], "{}", NULL);
+                        prepared = true;
+                }
+        }
+        ck_assert(prepared);
+        ck_assert_str_eq(told(WIRE_PREPARE)->wire.key.job_id, "K");
+        run = told(WIRE_PREPARE)->run;
+        runner_plan(run, "abcd1234");
+        accept_update("K");
+        runner_result(run, PROTO_STATUS_SUCCEEDED, "abcd1234");
+        accept_update("K");
+        list(TOPIC_NOTIFY, two, 1);
+        notify_next(&two[0], "{}");
+        for (unsigned i = 0; i < 400 && !only(ENGINE_ACTION_RUNNER); i++)
+                pass(SEC / 4);
         ck_assert_str_eq(told(WIRE_PREPARE)->wire.key.job_id, "J");
         stop();
 }
@@ -1132,12 +1234,15 @@ static TCase *cases(void) {
         tcase_add_test(t, nothing_starts_without_the_inventory);
         tcase_add_test(t, hint_without_queued_at_is_described_first);
         tcase_add_test(t, too_large_a_document_is_told_by_its_size);
+        tcase_add_test(t, what_cannot_be_described_blocks_nothing);
+        tcase_add_test(t, what_cannot_be_claimed_keeps_only_its_own_slot);
         tcase_add_test(t, described_without_a_document_is_rejected_at_once);
         tcase_add_test(t, contradictions_are_asked_less_and_less_often);
         tcase_add_test(t, a_claim_lost_again_and_again_is_tried_less_and_less_often);
         tcase_add_test(t, a_result_is_reported_where_no_version_is_told);
         tcase_add_test(t, a_description_without_number_or_time_is_of_the_same_execution);
         tcase_add_test(t, a_description_of_another_job_changes_nothing);
+        tcase_add_test(t, what_was_started_and_deleted_does_not_come_back);
         tcase_add_test(t, what_was_not_found_once_is_taken_when_it_is_listed_again);
         return t;
 }
