@@ -349,14 +349,15 @@ static bool sow_message(World *w, Device *d, ProtoMessage *m) {
 static void note_final_accepted(World *w, Device *d, const ProtoMessage *m) {
         if (m->kind == TOPIC_NOTIFY)
                 d->list_due_since = 0;
-        if (m->kind != TOPIC_UPDATE || m->reply != TOPIC_ACCEPTED || !m->has_token)
+        if (m->kind != TOPIC_UPDATE || m->reply == TOPIC_REQUEST || !m->has_token)
                 return;
         for (unsigned i = 0; i < w->n_tracks; i++) {
                 TrackDevice *td = &w->track[i].dev[d->index];
 
                 if (strcmp(td->final_token, m->token) == 0 && m->token[0] != '\0') {
-                        td->final_token[0] = '\0';
-                        d->list_due_since = w->now;
+                        td->final_token[0] = '\0'; /* answered, by this or by an earlier reply */
+                        if (m->reply == TOPIC_ACCEPTED && !td->ack_sent)
+                                d->list_due_since = w->now;
                 }
         }
 }
