@@ -402,12 +402,14 @@ static void open_new(PlanStep *s) {
 static void open_interrupted(PlanStep *s, const RecordEntry *started) {
         Plan *p = s->p;
         bool rebooted = strcmp(started->boot_id, p->config.boot_id) != 0;
+        bool again = current(p)->on_interrupt != PLAN_INTERRUPT_FAIL && started->restarts < p->config.max_attempts;
         char subject[WIRE_REASON_MAX], how[2 * WIRE_REASON_MAX];
 
         plan_subject(p, p->step, subject, sizeof subject);
         plan_format(how, sizeof how, "%s was cut off when %s", subject,
                         rebooted ? "the device went down" : "its runner was killed");
-        plan_add_log(s, LEVEL_WARNING, MESSAGE_ID_JOB_INTERRUPTED, "interrupted: %s", how);
+        /* Where this ends the run, its verdict is the warning. */
+        plan_add_log(s, again ? LEVEL_WARNING : LEVEL_INFO, MESSAGE_ID_JOB_INTERRUPTED, "interrupted: %s", how);
         if (current(p)->on_interrupt == PLAN_INTERRUPT_FAIL) {
                 finish_interrupted(s, how);
         } else if (started->restarts >= p->config.max_attempts) {

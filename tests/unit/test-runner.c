@@ -935,6 +935,7 @@ END_TEST
 
 START_TEST(killed_runner_leaves_nothing_behind) {
         const WireMessage *m;
+        const char *log;
         pid_t pid, grandchild;
         Peer p;
 
@@ -953,6 +954,11 @@ START_TEST(killed_runner_leaves_nothing_behind) {
         expect_gone(grandchild);
         acknowledge(&p);
         expect_nothing_left();
+        /* One warning: the verdict, which says why. */
+        log = strstr(read_file(path_of("log")), "warning ");
+        ck_assert_msg(log && strncmp(log, "warning job finished: FAILED: interrupted: ", 43) == 0 &&
+                              !strstr(log + 1, "warning "),
+                      "%s", log);
 }
 END_TEST
 
