@@ -257,7 +257,7 @@ static void described(Engine *e, Job *j, const ProtoExecution *x) {
         if (j->local != LOCAL_NONE)
                 return;
         if (x->document) {
-                if (job_set_document(j, x->document, x->document_len) < 0)
+                if (job_set_document(e, j, x->document, x->document_len) < 0)
                         e->error = -ENOMEM;
         } else
                 j->without_document = j->document_asked; /* asking again would bring the same */
@@ -374,7 +374,7 @@ static void refused_as_invalid(Engine *e, Job *j, JobRequest request, const Prot
         case REQUEST_FINAL:
                 if (j->strip < STRIP_MAX) {
                         j->strip++;
-                        engine_log(e, LEVEL_WARNING, NULL, j, j->final_status,
+                        engine_log(e, j->report_refused ? LEVEL_DEBUG : LEVEL_WARNING, NULL, j, j->final_status,
                                    "the service refuses the status details (%s), sending fewer: %s",
                                    proto_code_name(m->code), m->message);
                         return;
@@ -473,7 +473,7 @@ static void take_next(Engine *e, const ProtoMessage *m) {
         e->next_expected = 0;
         if (head && head->local == LOCAL_NONE && head->key.number != 0 && head->key.queued_at != 0 && !is_stale(head, x)) {
                 note_details(head, &x->details, x->seconds_left);
-                if (x->document && job_set_document(head, x->document, x->document_len) < 0)
+                if (x->document && job_set_document(e, head, x->document, x->document_len) < 0)
                         e->error = -ENOMEM;
         }
         /* Nothing, or a QUEUED one, is first: then none of ours can be IN_PROGRESS any more. */

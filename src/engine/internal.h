@@ -183,7 +183,8 @@ bool job_holds_slot(const Job *j);
 bool job_before(const Job *a, const Job *b); /* the cloud's order */
 /* A claim in the cloud that leaves the execution to us: our own, or the one an adopted orphan had when it was judged. */
 bool job_accepts_claim(const Job *j, const char *claim);
-int job_set_document(Job *j, const char *document, size_t len);
+/* Keep a copy. Of more than ENGINE_DOCUMENTS_MAX the last in the cloud's order goes: it is read again at its turn. */
+int job_set_document(Engine *e, Job *j, const char *document, size_t len);
 void job_forget_document(Job *j);
 void job_free(Job *j);
 const char *job_local_name(JobLocal s);

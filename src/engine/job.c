@@ -246,7 +246,24 @@ bool job_accepts_claim(const Job *j, const char *claim) {
         return strcmp(claim, j->claim) == 0 || (j->adopting && strcmp(claim, j->adopted_claim) == 0);
 }
 
-int job_set_document(Job *j, const char *document, size_t len) {
+static void bound_documents(Engine *e) {
+        Job *last = NULL;
+        size_t n = 0;
+
+        for (size_t i = 0; i < e->n_jobs; i++) {
+                Job *j = e->jobs[i];
+
+                if (!j->document)
+                        continue;
+                n++;
+                if (j->local == LOCAL_NONE && (!last || job_before(last, j)))
+                        last = j;
+        }
+        if (n > ENGINE_DOCUMENTS_MAX && last)
+                job_forget_document(last);
+}
+
+int job_set_document(Engine *e, Job *j, const char *document, size_t len) {
         char *copy = NULL;
 
         if (len <= LIMIT_DOCUMENT) { /* a larger one is refused by its size alone: not kept */
@@ -261,6 +278,7 @@ int job_set_document(Job *j, const char *document, size_t len) {
         j->document = copy;
         j->document_len = len;
         j->has_document = true;
+        bound_documents(e);
         return 0;
 }
 

@@ -1184,6 +1184,63 @@ START_TEST(what_cannot_be_described_blocks_nothing) {
 }
 END_TEST
 
+/* The first action of a type, list queries apart; its token becomes the last. */
+static const EngineAction *first_of(EngineActionType type) {
+        for (size_t i = 0; i < actions.n; i++) {
+                const EngineAction *a = &actions.item[i];
+
+                if (a->type != type || (type == ENGINE_ACTION_PUBLISH && a->request.kind == TOPIC_GET_PENDING))
+                        continue;
+                if (type == ENGINE_ACTION_PUBLISH)
+                        memcpy(last_token, a->request.token, sizeof last_token);
+                return a;
+        }
+        return NULL;
+}
+
+START_TEST(documents_held_are_bounded) {
+        unsigned described = 0, prepared = 0;
+        uint32_t first = 0;
+
+        /* One head announced after the other: twelve documents are held, the others are asked for at their turn. */
+        start();
+        for (unsigned i = 0; i < 40; i++) {
+                char id[8];
+
+                (void) snprintf(id, sizeof id, "J%u", i);
+                ProtoExecution x = execution(id, PROTO_STATUS_QUEUED, 1);
+                x.queued_at = 1000 + i;
+                notify_next(&x, "{}");
+                if (i == 0)
+                        first = told(WIRE_PREPARE)->run;
+        }
+        for (unsigned round = 0; round < 500 && prepared < 40; round++) {
+                const EngineAction *tell = round == 0 ? NULL : first_of(ENGINE_ACTION_RUNNER);
+                const EngineAction *publish = first_of(ENGINE_ACTION_PUBLISH);
+                WireMessage rejected = { .type = WIRE_REJECTED, .reason = "no" };
+                char id[LIMIT_JOB_ID + 1];
+
+                if (round == 0 || (tell && tell->wire.type == WIRE_PREPARE)) {
+                        prepared++;
+                        runner(tell ? tell->run : first, &rejected);
+                } else if (publish && publish->request.kind == TOPIC_DESCRIBE) {
+                        memcpy(id, publish->request.job_id, sizeof id);
+                        ProtoExecution x = execution(id, PROTO_STATUS_QUEUED, 1);
+                        x.queued_at = 1000 + atoi(id + 1);
+                        described++;
+                        describe_answer(&x, "{}", NULL);
+                } else if (publish && publish->request.kind == TOPIC_UPDATE) {
+                        memcpy(id, publish->request.job_id, sizeof id);
+                        accept_update(id);
+                } else
+                        pass(SEC / 2);
+        }
+        ck_assert_uint_eq(prepared, 40);
+        ck_assert_uint_ge(described, 40 - ENGINE_DOCUMENTS_MAX);
+        stop();
+}
+END_TEST
+
 START_TEST(too_large_a_document_is_told_by_its_size) {
         ProtoExecution x = execution("J", PROTO_STATUS_QUEUED, 1);
         static char big[LIMIT_DOCUMENT + 2];
@@ -1233,6 +1290,7 @@ static TCase *cases(void) {
         tcase_add_test(t, offline_voids_requests_and_reconnect_reconciles);
         tcase_add_test(t, nothing_starts_without_the_inventory);
         tcase_add_test(t, hint_without_queued_at_is_described_first);
+        tcase_add_test(t, documents_held_are_bounded);
         tcase_add_test(t, too_large_a_document_is_told_by_its_size);
         tcase_add_test(t, what_cannot_be_described_blocks_nothing);
         tcase_add_test(t, what_cannot_be_claimed_keeps_only_its_own_slot);
