@@ -559,8 +559,10 @@ static void report_syntax(ConfigLoader *l, const config_t *tree) {
         const char *what = config_error_text(tree) ? config_error_text(tree) : "error";
         CLEANUP_BUF Buf text = { 0 };
 
-        if (l->text.twice && strcmp(l->text.twice_file, file) == 0 && strcmp(what, "duplicate setting name") == 0)
-                buf_printf(&text, "%s:%u: %s: set twice; allowed: once", file, l->text.twice_line, l->text.twice);
+        if (l->text.twice && strcmp(l->text.twice_file, file) == 0 &&
+            strcmp(what, "duplicate setting name") == 0)
+                buf_printf(&text, "%s:%u: %s: set twice; allowed: once", file, l->text.twice_line,
+                           l->text.twice);
         else
                 buf_printf(&text, "%s:%d: %s", file, config_error_line(tree), what);
         if (l->text.dotted_file && strcmp(l->text.dotted_file, file) == 0 &&

@@ -280,9 +280,11 @@ static int take_include(Scan *s, Cursor *c) {
                                  "%s:%u: @include: a file name in double quotes without \\ expected", c->file,
                                  c->line);
         if (*start == '/') /* libconfig 1.5 puts the directory in front of any name */
-                return error_set(s->e, EINVAL,
-                                 "%s:%u: @include: value \"%.*s\": an absolute name; allowed: a name relative to %s", c->file,
-                                 c->line, (int) MIN_OF(c->p - start, CONFIG_VALUE_SHOWN_MAX), start, s->directory);
+                return error_set(
+                        s->e, EINVAL,
+                        "%s:%u: @include: value \"%.*s\": an absolute name; allowed: a name relative to %s",
+                        c->file, c->line, (int) MIN_OF(c->p - start, CONFIG_VALUE_SHOWN_MAX), start,
+                        s->directory);
         name = strndup(start, (size_t) (c->p - start));
         c->p++;
         if (!name || asprintf(&path, "%s/%s", s->directory, name) < 0) {

@@ -199,7 +199,8 @@ static void do_log(const Performer *p, const PlanAction *a) {
         if (a->exit_signal > 0) {
                 run_fields_add(&f, "IOT_JOB_SIGNAL", plan_signal_name(a->exit_signal, f.signal));
         }
-        log_full((LogLevel) a->level, NULL, a->message_id, f.field, "%s%s%s", job, job[0] ? ": " : "", a->text);
+        log_full((LogLevel) a->level, NULL, a->message_id, f.field, "%s%s%s", job, job[0] ? ": " : "",
+                 a->text);
 }
 
 /* The work directory first: without its record nobody would look for it again. */

@@ -283,8 +283,9 @@ static int lock_or_hand_over(Request *q, Run *run, Error *e) {
 }
 
 static int refuse_run(Request *q, const char *reason) {
-        log_full(LOG_LEVEL_DEBUG, NULL, NULL, (const LogField[]){ { "IOT_JOB_ID", q->message.key.job_id }, {} },
-                 "cannot run now: %s", reason); /* the agent says it aloud */
+        log_full(LOG_LEVEL_DEBUG, NULL, NULL,
+                 (const LogField[]){ { "IOT_JOB_ID", q->message.key.job_id }, {} }, "cannot run now: %s",
+                 reason); /* the agent says it aloud */
         return refuse(q, reason);
 }
 

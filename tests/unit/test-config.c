@@ -339,7 +339,8 @@ END_TEST
 START_TEST(include_absolute) {
         write_text("jobs.conf", "jobs = { max_concurrent = 3; };\n");
         (void) load(BASE "\n@include \"/etc/absent.conf\"", -EINVAL,
-                    "error agent.conf:3: @include: value \"/etc/absent.conf\": an absolute name; allowed: a name relative to \n");
+                    "error agent.conf:3: @include: value \"/etc/absent.conf\": an absolute name; allowed: a "
+                    "name relative to \n");
 }
 END_TEST
 
@@ -745,7 +746,8 @@ START_TEST(credential_files) {
         ck_assert_int_eq(chmod(below("key"), 0600), 0);
         ck_assert_int_eq(chmod(file, 0666), 0);
         ck_assert_int_eq(config_check_files(c, collect, &b), -EINVAL);
-        ck_assert_str_eq(b.data, "error agent.conf: writable by its group or by others (mode 0666); chmod go-w it\n");
+        ck_assert_str_eq(b.data,
+                         "error agent.conf: writable by its group or by others (mode 0666); chmod go-w it\n");
 }
 END_TEST
 

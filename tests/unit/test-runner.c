@@ -38,7 +38,7 @@ static JobKey key;
 /* How the next runner is started. */
 static unsigned long state_flags;
 static const char *state_options; /* NULL = the plain directory */
-static bool activated;        /* the connection comes as systemd passes sockets on, not as standard input */
+static bool activated; /* the connection comes as systemd passes sockets on, not as standard input */
 static bool fake_journal;
 static const char *other_etc; /* this directory is its /etc; then without --config */
 static uid_t agent_uid;       /* who is on the other end */
@@ -173,8 +173,9 @@ static bool mount_state(unsigned long flags, const char *options) {
 
 /* BASE/journal is where the journal's socket is. */
 static bool mount_journal(void) {
-        return private_mounts() && mount("none", "/run", "tmpfs", 0, "size=64k") == 0 && mkdir("/run/systemd", 0755) == 0 &&
-                mkdir("/run/systemd/journal", 0755) == 0 && symlink(path_of("journal"), "/run/systemd/journal/socket") == 0;
+        return private_mounts() && mount("none", "/run", "tmpfs", 0, "size=64k") == 0 &&
+               mkdir("/run/systemd", 0755) == 0 && mkdir("/run/systemd/journal", 0755) == 0 &&
+               symlink(path_of("journal"), "/run/systemd/journal/socket") == 0;
 }
 
 /* The connection where this launcher puts it. */
