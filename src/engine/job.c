@@ -65,8 +65,14 @@ static void job_take_out(Engine *e, Job *j) {
         job_free(j);
 }
 
-/* Room for another: the last one in the cloud's order that no runner knows goes; the service lists it again when the
- * ones before it are done. */
+/* Which of two that no runner knows goes first: what is left alone, then the later in the cloud's order. */
+static bool gives_way_before(const Job *a, const Job *b) {
+        if (a->left_alone != b->left_alone)
+                return a->left_alone;
+        return job_before(b, a);
+}
+
+/* Room for another: the service lists again what goes, when the ones before it are done. */
 static bool job_make_room(Engine *e, const Job *candidate) {
         Job *last = NULL;
 
@@ -75,10 +81,10 @@ static bool job_make_room(Engine *e, const Job *candidate) {
         for (size_t i = 0; i < e->n_jobs; i++) {
                 Job *j = e->jobs[i];
 
-                if (j->local == LOCAL_NONE && j->request == REQUEST_NONE && (!last || job_before(last, j)))
+                if (j->local == LOCAL_NONE && j->request == REQUEST_NONE && (!last || gives_way_before(j, last)))
                         last = j;
         }
-        if (!last || !job_before(candidate, last))
+        if (!last || !gives_way_before(last, candidate))
                 return false;
         job_take_out(e, last);
         return true;

@@ -1098,6 +1098,31 @@ START_TEST(what_was_not_found_once_is_taken_when_it_is_listed_again) {
 }
 END_TEST
 
+/* However many are another device's: they keep no room from what can be done. */
+START_TEST(what_is_left_alone_gives_way) {
+        ProtoExecution ours = execution("J", PROTO_STATUS_QUEUED, 1);
+
+        start();
+        for (unsigned i = 0; i < 2 * ENGINE_JOBS_MAX; i++) {
+                char id[16];
+                ProtoMessage m = { .kind = TOPIC_NOTIFY_NEXT, .has_execution = true };
+
+                (void) snprintf(id, sizeof id, "F%u", i);
+                m.execution = execution(id, PROTO_STATUS_IN_PROGRESS, 2);
+                m.execution.queued_at = 100 + i;
+                m.execution.seconds_left = 100000;
+                ck_assert_int_eq(proto_details_set(&m.execution.details, "claim", "zzzz9999"), 0);
+                message(&m);
+                proto_details_done(&m.execution.details);
+        }
+        list(TOPIC_NOTIFY, &ours, 1);
+        (void) published(TOPIC_DESCRIBE);
+        describe_answer(&ours, "{}", NULL);
+        ck_assert_str_eq(told(WIRE_PREPARE)->wire.key.job_id, "J");
+        stop();
+}
+END_TEST
+
 /* Each has a slot of its own: the claim that is refused for ever keeps only its own. */
 START_TEST(what_cannot_be_claimed_keeps_only_its_own_slot) {
         ProtoExecution two[2] = { execution("J", PROTO_STATUS_QUEUED, 1), execution("K", PROTO_STATUS_QUEUED, 1) };
@@ -1293,6 +1318,7 @@ static TCase *cases(void) {
         tcase_add_test(t, documents_held_are_bounded);
         tcase_add_test(t, too_large_a_document_is_told_by_its_size);
         tcase_add_test(t, what_cannot_be_described_blocks_nothing);
+        tcase_add_test(t, what_is_left_alone_gives_way);
         tcase_add_test(t, what_cannot_be_claimed_keeps_only_its_own_slot);
         tcase_add_test(t, described_without_a_document_is_rejected_at_once);
         tcase_add_test(t, contradictions_are_asked_less_and_less_often);
