@@ -17,10 +17,10 @@ trap '' TERM INT HUP
 setsid sh -c 'trap "" TERM INT HUP; (while :; do sleep 0.2; done) & exec sleep 600' &
 echo x >>@EVIDENCE@/started
 while :; do sleep 0.2; done"""
-# What does the job that comes next see of the one before?
+# What does the job that comes next see of the one before? (Other tests run beside this one: the key has the thing's name.)
 NEXT = r"""
 for e in /proc/[0-9]*/environ; do
-        if tr '\0' '\n' <"$e" 2>/dev/null | grep -q "^IOT_JOB_ID=former$"; then echo "$e" >>@EVIDENCE@/overlap; fi
+        if tr '\0' '\n' 2>/dev/null <"$e" | grep -q "^IOT_JOB_KEY=$IOT_JOB_THING\.former\."; then echo "$e" >>@EVIDENCE@/overlap; fi
 done
 exit 0"""
 
