@@ -16,6 +16,7 @@
 enum {
         STOP_WAIT_USEC = 1000 * 1000, /* SIGTERM ends the agent within 2 s, whatever the network does */
         TIMER_ACCURACY_USEC = 1000,
+        DROPPED_LINES_PER_SECOND = 5,
 };
 
 /* ---- STATUS= ---- */
@@ -42,6 +43,30 @@ static void agent_update_status(Agent *a, const EngineSummary *s) {
                 return;
         memcpy(a->status, text, sizeof text);
         (void) sd_notifyf(0, "STATUS=%s", text);
+}
+
+/* ---- what was dropped ---- */
+
+/* Whoever can publish to our topics must not be able to fill the journal: a few lines a second, then their number. */
+static void count_dropped(Agent *a, bool one_more) {
+        uint64_t second = clock_boottime_usec() / USEC_PER_SEC;
+
+        if (second != a->dropped_second) {
+                if (a->dropped_silent > 0)
+                        log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_MESSAGE_DROPPED, NULL, "%u more messages were dropped",
+                                 a->dropped_silent);
+                a->dropped_second = second;
+                a->dropped_lines = a->dropped_silent = 0;
+        }
+        if (one_more && ++a->dropped_lines > DROPPED_LINES_PER_SECOND)
+                a->dropped_silent++;
+}
+
+static void log_dropped(Agent *a, const char *what, const char *first, const char *second) {
+        count_dropped(a, true);
+        if (a->dropped_lines <= DROPPED_LINES_PER_SECOND)
+                log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_MESSAGE_DROPPED, NULL, "%s: %s%s%s", what, first,
+                         second[0] ? ": " : "", second);
 }
 
 /* ---- events through the engine ---- */
@@ -85,6 +110,8 @@ void agent_feed(Agent *a, EngineEvent *event) {
         a->n_closed = 0;
         a->stepping = false;
         arm_timer(a);
+        if (a->dropped_silent > 0)
+                count_dropped(a, false);
         engine_summarize(a->engine, &s);
         agent_update_status(a, &s);
         if (a->trim_wanted && s.synced && s.running + s.queued + s.reporting == 0) {
@@ -151,18 +178,17 @@ static void on_client_event(const ClientEvent *c, void *userdata) {
                 EngineEvent event = { .type = ENGINE_EVENT_MESSAGE, .message = c->message };
 
                 if (c->message->passed_over[0]) /* asking again would bring the same */
-                        log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_MESSAGE_DROPPED, NULL,
-                                 "message on %s: an entry cannot be used, ignoring it: %s", c->topic, c->message->passed_over);
+                        log_dropped(a, "an entry cannot be used, ignoring it", c->topic, c->message->passed_over);
                 agent_feed(a, &event);
                 return;
         }
         case CLIENT_DROPPED: {
                 EngineEvent event = { .type = ENGINE_EVENT_DROPPED };
 
-                bool named = !c->topic || strstr(c->text, c->topic);
-
-                log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_MESSAGE_DROPPED, NULL, "dropped, asking the service anew: %s%s%s",
-                         named ? "" : c->topic, named ? "" : ": ", c->text);
+                if (!c->topic || strstr(c->text, c->topic))
+                        log_dropped(a, "dropped, asking the service anew", c->text, "");
+                else
+                        log_dropped(a, "dropped, asking the service anew", c->topic, c->text);
                 agent_feed(a, &event);
                 return;
         }

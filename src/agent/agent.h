@@ -40,6 +40,8 @@ struct Agent {
         char status[768];       /* the last STATUS= */
         bool trim_wanted;       /* give memory back at the next quiet moment */
         bool socket_warned;     /* the runner socket's absence was logged */
+        uint64_t dropped_second; /* of the newest lines about dropped messages */
+        unsigned dropped_lines, dropped_silent;
 };
 
 /* setup.c: configuration → what the parts take */

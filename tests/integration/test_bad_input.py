@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 import unittest
 
 from harness import AGENT, LOCALHOST, Authority, FakeService, LabTest, clean_environment, free_port, wait_for
@@ -71,6 +72,22 @@ class Messages(LabTest):
         agent = self.lab.start_agent()
         self.lab.wire.publish(self.lab.topic("notify-next"), b'{"execution":{"jobId":')
         agent.wait_text(r"notify-next")
+
+    def test_a_flood_does_not_fill_the_journal(self):
+        """What cannot be used is named, but a few times a second; the rest is counted."""
+        agent = self.lab.start_agent()
+        began = time.monotonic()
+        for _ in range(1500):
+            self.lab.wire.publish(self.lab.topic("notify"), b'{"jobs":')
+        self.assert_works()
+        lines = len(re.findall(r"(?m)^warning dropped, asking", agent.text()))
+        self.assertGreater(lines, 0)
+        self.assertLessEqual(lines, 5 * (time.monotonic() - began + 2))
+
+        def counted():
+            self.lab.wire.publish(self.lab.topic("notify"), b"{")  # the count comes with the next event of a later second
+            return re.search(r"\d+ more messages were dropped", agent.text())
+        wait_for(counted, "the number of dropped messages")
 
     def test_256_KiB_message(self):
         """A message larger than the protocol allows costs neither memory nor jobs."""
