@@ -93,7 +93,7 @@ i=0; while [ $i -lt 600 ]; do sleep 0.1; i=$((i+1)); done"""
     def start_two(self, *options):
         self.lab.handler("old.sh", self.SLOW_TO_DIE)
         self.lab.handler("new.sh", r"""
-n=0; for e in /proc/[0-9]*/environ; do tr '\0' '\n' <"$e" 2>/dev/null | grep -q '^IOT_JOB_ID=old$' && n=$((n+1)); done
+n=0; for e in /proc/[0-9]*/environ; do tr '\0' '\n' <"$e" 2>/dev/null | grep -q "^IOT_JOB_KEY=$IOT_JOB_THING\.old\." && n=$((n+1)); done
 if [ $n = 0 ]; then echo start-new alone; else echo start-new beside $n; fi >>@EVIDENCE@/log""")
         self.lab.start_agent()
         self.lab.create("old", {"operation": "old"}, *options)
