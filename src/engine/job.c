@@ -192,7 +192,8 @@ void job_dispute(Engine *e, Job *j) {
 }
 
 void job_lose(Engine *e, Job *j, const char *why) {
-        engine_log(e, LEVEL_WARNING, MESSAGE_ID_JOB_FOREIGN, j, PROTO_STATUS_NONE, "%s: left to the other device", why);
+        /* What becomes of it is the one warning: see leave_alone(). */
+        engine_log(e, LEVEL_NOTICE, MESSAGE_ID_JOB_FOREIGN, j, PROTO_STATUS_NONE, "%s: left to the other device", why);
         j->lost = true;
         job_dispute(e, j);
         job_enter_cloud(e, j, CLOUD_OVER);
