@@ -3,14 +3,17 @@
 """Measure the agent from the outside; started by scripts/bench. Every clock is on the wire: a watcher at the broker."""
 
 import argparse
+import json
 import os
 import pathlib
 import re
+import select
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 sys.dont_write_bytecode = True
@@ -19,6 +22,41 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integratio
 from harness import AGENT, Lab, clean_environment, wait_for  # noqa: E402
 
 TICK = os.sysconf("SC_CLK_TCK")
+
+
+class Watch:
+    """`iot-jobs-sim watch --json`, read as it comes: when the service queued, saw claimed and accepted the end of each job."""
+
+    def __init__(self, command):
+        self.process = subprocess.Popen([str(a) for a in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+                                        env=clean_environment())
+        self.queued, self.claimed, self.ended = {}, {}, {}
+        self.guard = threading.Timer(600, self.process.kill)  # every wait here is for a line of its output
+        self.guard.start()
+
+    def hears(self):
+        return bool(select.select([self.process.stdout], [], [], 0.1)[0])
+
+    def _read(self, enough):
+        for line in self.process.stdout:
+            event = json.loads(line)
+            at = event.get("at", 0) / 1e6
+            times = {"QUEUED": self.queued, "IN_PROGRESS": self.claimed, "SUCCEEDED": self.ended}.get(event.get("status"))
+            if times is not None:
+                times.setdefault(event["jobId"], at)
+            if enough():
+                return
+        raise RuntimeError("iot-jobs-sim watch ended")
+
+    def ends(self, names):
+        if not all(n in self.ended for n in names):
+            self._read(lambda: all(n in self.ended for n in names))
+
+    def close(self):
+        self.guard.cancel()
+        self.process.terminate()
+        self.process.wait()
+        self.process.stdout.close()
 
 
 class Bench:
@@ -48,8 +86,8 @@ class Bench:
         if self.runtime:
             shutil.rmtree(self.runtime)
 
-    def start_agent(self):
-        return self.lab.start_agent(connection={"keep_alive": 60}, log={"level": "info"})
+    def start_agent(self, online=True):
+        return self.lab.start_agent(online=online, connection={"keep_alive": 60}, log={"level": "info"})
 
     def names(self, n):
         self.count += n
@@ -61,39 +99,37 @@ class Bench:
             if not answer or not answer["ok"]:
                 raise RuntimeError(f"create: {answer}")
 
-    def done_times(self, names):
-        """When each job's SUCCEEDED was accepted: the second reply on its update topic. Waits for all."""
-        wanted = {self.lab.topic(f"{n}/update/accepted"): n for n in names}
-        seen, times, at = {}, {}, 0
+    def watch(self):
+        """The service's own clock on every change, and no watcher in this process that would take a processor from what is measured."""
+        self.lab.wire.close()
+        watch = Watch(self.lab.sim_command("watch", "--json"))
+        for _ in range(100):  # it listens once it has heard of a job, of a thing that nobody serves
+            self.count += 1
+            self.lab.ask("create", thing="bench-probe", job=f"probe-{self.count}", document="{}")
+            if watch.hears():
+                return watch
+        raise RuntimeError("iot-jobs-sim watch hears nothing")
 
-        def look():
-            nonlocal at
-            messages = self.lab.wire.messages
-            while at < len(messages):
-                m = messages[at]
-                at += 1
-                if m.topic in wanted:
-                    seen[m.topic] = seen.get(m.topic, 0) + 1
-                    times[wanted[m.topic]] = m.time  # the last one is the final status's
-            return len(times) == len(names) and all(v >= 2 for v in seen.values())
-        wait_for(look, lambda: f"{len(names)} jobs; {len(times)} have replies\n{self.lab.logs()}", 600)
-        return [times[n] for n in names]
+    def unwatch(self, watch):
+        watch.close()
+        self.lab.wire = self.lab.eyes()
 
     def latency(self):
-        """Median from the operator's request to create a job to the accepted SUCCEEDED, one job after the other; CPU beside it."""
-        agent = self.start_agent()
+        """Median from the job's creation to the accepted SUCCEEDED in the service, one job after the other; CPU beside it."""
+        agent, watch = self.start_agent(), self.watch()
         warm = self.names(5)
         self.create(warm)
-        self.done_times(warm)
+        watch.ends(warm)
         before, spans = self.cpu(agent.pid), []
         names = self.names(self.sequential)
         for n in names:
-            start = time.monotonic()
             self.create([n])
-            spans.append(self.done_times([n])[0] - start)
+            watch.ends([n])
+            spans.append(watch.ended[n] - watch.queued[n])
         # the last runner ends after the accepted status
         wait_for(lambda: not self.lab.runners(), "the end of the last runner")
         cpu = (self.cpu(agent.pid) - before) / len(names)
+        self.unwatch(watch)
         agent.kill(15)
         return statistics.median(spans) * 1000, cpu * 1000
 
@@ -104,12 +140,15 @@ class Bench:
         return sum(int(x) for x in f[11:15]) / TICK
 
     def drain(self, n):
-        """A backlog of n before the agent starts → (jobs per second, intervals between accepted results)."""
+        """A backlog of n before the agent starts → (jobs per second from the first claim on, intervals between accepted results)."""
         names = self.names(n)
         self.create(names)
-        agent = self.start_agent()
-        first = self.lab.requests(since=agent.started)[0][0]
-        times = self.done_times(names)
+        watch = self.watch()
+        agent = self.start_agent(online=False)  # nobody listens for its first request
+        watch.ends(names)
+        times = sorted(watch.ended[n] for n in names)
+        first = min(watch.claimed[n] for n in names)
+        self.unwatch(watch)
         agent.kill(15)
         return n / (times[-1] - first), [b - a for a, b in zip(times, times[1:])]
 
@@ -146,16 +185,17 @@ class Bench:
             "strace", "-D", "-f", "-qq", "-o", trace, "-e", "trace=fsync,fdatasync,sync,syncfs,sync_file_range,msync,openat",
             "-e", "signal=none", AGENT, "--config", path, "--log=stderr"], self.lab.directory / "agent.log", clean_environment())
         self.lab.wait_online(agent)
-        warm = self.names(2)
+        watch, warm = self.watch(), self.names(2)
         self.create(warm)
-        self.done_times(warm)
+        watch.ends(warm)
         wait_for(lambda: not self.lab.runners(), "the end of the last runner")
         before = trace.read_text()
         names = self.names(self.traced)
         for n in names:
             self.create([n])
-            self.done_times([n])
+            watch.ends([n])
         wait_for(lambda: not self.lab.runners(), "the end of the last runner")
+        self.unwatch(watch)
         text = trace.read_text()[len(before):]
         agent.kill(15)
         synchronous = re.findall(r"openat\(.*O_D?SYNC.*", text)
