@@ -15,7 +15,34 @@ void device_inventory(Engine *e) {
         memcpy(a->wire.key.thing, e->config.thing, sizeof a->wire.key.thing);
         e->inventory_wanted = false;
         e->inventory_in_flight = true;
+        e->inventory_asked_at = e->now;
+        e->inventory_slow = false;
         e->inventory_overflow = false;
+}
+
+static void wait_for_runner(Engine *e, Job *j) {
+        j->asked_at = e->now;
+        j->slow = false;
+        job_enter_local(e, j, LOCAL_PREPARING);
+}
+
+/* A runner in a sleep that nothing ends (state on a dead network disk) cannot be helped, nor would another one fare better; but
+ * it must not be a riddle why nothing runs. */
+void device_watch(Engine *e) {
+        if (e->inventory_in_flight && !e->inventory_slow && e->now >= e->inventory_asked_at + RUNNER_SLOW_USEC) {
+                e->inventory_slow = true;
+                engine_log(e, LEVEL_WARNING, MESSAGE_ID_JOB_UNABLE, NULL, PROTO_STATUS_NONE,
+                           "no job starts: the runner has not listed the runs on this device for 60 s, still waiting");
+        }
+        for (size_t i = 0; i < e->n_jobs; i++) {
+                Job *j = e->jobs[i];
+
+                if (j->local != LOCAL_PREPARING || j->slow || e->now < j->asked_at + RUNNER_SLOW_USEC)
+                        continue;
+                j->slow = true;
+                engine_log(e, LEVEL_WARNING, MESSAGE_ID_JOB_UNABLE, j, PROTO_STATUS_NONE,
+                           "the runner has not answered for 60 s, still waiting");
+        }
 }
 
 void device_prepare(Engine *e, Job *j) {
@@ -33,12 +60,12 @@ void device_prepare(Engine *e, Job *j) {
                 memcpy(a->owned_document, j->document, j->document_len + 1);
                 a->wire.document = a->owned_document;
         }
-        job_enter_local(e, j, LOCAL_PREPARING);
+        wait_for_runner(e, j);
 }
 
 void device_attach(Engine *e, Job *j) {
         if (engine_tell(e, j, WIRE_ATTACH))
-                job_enter_local(e, j, LOCAL_PREPARING);
+                wait_for_runner(e, j);
 }
 
 static void cancel(Engine *e, Job *j) {

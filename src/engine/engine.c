@@ -334,6 +334,8 @@ static uint64_t find_deadline(const Engine *e) {
 
         if (e->inventory_wanted)
                 earliest(e, e->inventory_retry_at, &d);
+        if (e->inventory_in_flight && !e->inventory_slow)
+                earliest(e, e->inventory_asked_at + RUNNER_SLOW_USEC, &d);
         if (e->online) {
                 if (e->list_token[0])
                         earliest(e, e->list_deadline, &d);
@@ -358,6 +360,8 @@ static uint64_t find_deadline(const Engine *e) {
                         earliest(e, j->progress_at, &d);
                 if (j->left_alone)
                         earliest(e, j->recheck_at, &d);
+                if (j->local == LOCAL_PREPARING && !j->slow)
+                        earliest(e, j->asked_at + RUNNER_SLOW_USEC, &d);
         }
         return d;
 }
@@ -400,6 +404,7 @@ int engine_step(Engine *e, const EngineEvent *event, EngineActions *actions) {
         e->error = 0;
         take_event(e, event);
         advance_queries(e);
+        device_watch(e);
         /* Until nothing moves: what one job gives up another may take. A job has few states, so this ends; the bound is
          * for our own bugs. */
         for (unsigned round = 0; round < ROUNDS_MAX; round++) {

@@ -19,6 +19,7 @@ enum {
         STRIP_MAX = 3,                                    /* fewer details, claim only, status alone */
         NOTIFY_DUE_USEC = 5 * 1000 * 1000,                /* a notification must follow a final status within this */
         NEXT_DUE_USEC = 300 * 1000,                       /* notify-next follows notify within this, else we ask */
+        RUNNER_SLOW_USEC = 60 * 1000 * 1000,              /* a runner that has not answered by then is spoken of */
         LIST_GAP_USEC = 1000 * 1000,                      /* least time between two list queries */
         BACKOFF_MIN_USEC = 1000 * 1000,
         BACKOFF_DOUBLINGS = 6,                            /* at most 64 s */
@@ -99,6 +100,8 @@ typedef struct Job {
         char claim[WIRE_CLAIM_MAX];
         JobRecord record;
         bool connected;
+        uint64_t asked_at; /* PREPARING: since when its answer is waited for */
+        bool slow;         /* that it takes long was said */
         uint64_t runner_retry_at;
         unsigned runner_tries;
         char *document; /* owned; NULL with has_document: too large, document_len says how large */
@@ -140,7 +143,8 @@ struct Engine {
         uint64_t next_expected; /* until then a notify-next is likely on its way */
 
         bool inventory_wanted, inventory_in_flight, inventory_done, inventory_overflow;
-        uint64_t inventory_retry_at;
+        uint64_t inventory_retry_at, inventory_asked_at;
+        bool inventory_slow;
         unsigned inventory_tries;
 
         uint64_t deadline;
@@ -203,6 +207,7 @@ void cloud_on_offline(Engine *e);
 
 /* device.c: the runner's side */
 void device_inventory(Engine *e);
+void device_watch(Engine *e); /* speak of runners that do not answer */
 void device_prepare(Engine *e, Job *j);
 void device_attach(Engine *e, Job *j);
 void device_settle(Engine *e, Job *j); /* the cloud's side is over: stop, ack or drop what the device has */

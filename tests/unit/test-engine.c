@@ -906,6 +906,30 @@ START_TEST(nothing_starts_without_the_inventory) {
 }
 END_TEST
 
+START_TEST(runner_that_does_not_answer_is_spoken_of_once) {
+        ProtoExecution x = execution("J", PROTO_STATUS_QUEUED, 1);
+
+        start_with(default_config());
+        ck_assert(engine_deadline(engine) <= now + 60 * (uint64_t) SEC);
+        pass(59 * (uint64_t) SEC);
+        ck_assert(!logged("has not"));
+        pass(2 * (uint64_t) SEC);
+        ck_assert(logged("has not listed the runs"));
+        pass(100 * (uint64_t) SEC);
+        ck_assert(!logged("has not"));
+        go_online(NULL, 0, NULL, 0);
+        list(TOPIC_NOTIFY, &x, 1);
+        notify_next(&x, "{}");
+        (void) told(WIRE_PREPARE);
+        pass(61 * (uint64_t) SEC);
+        ck_assert(logged("has not answered"));
+        quiet(); /* no second runner */
+        pass(61 * (uint64_t) SEC);
+        ck_assert(!logged("has not"));
+        stop();
+}
+END_TEST
+
 START_TEST(hint_without_queued_at_is_described_first) {
         ProtoExecution x = execution("J", PROTO_STATUS_QUEUED, 1), full = x;
 
@@ -1314,6 +1338,7 @@ static TCase *cases(void) {
         tcase_add_test(t, progress_is_coalesced_and_the_final_does_not_wait);
         tcase_add_test(t, offline_voids_requests_and_reconnect_reconciles);
         tcase_add_test(t, nothing_starts_without_the_inventory);
+        tcase_add_test(t, runner_that_does_not_answer_is_spoken_of_once);
         tcase_add_test(t, hint_without_queued_at_is_described_first);
         tcase_add_test(t, documents_held_are_bounded);
         tcase_add_test(t, too_large_a_document_is_told_by_its_size);
