@@ -74,6 +74,8 @@ static int parse_error(const json_error_t *j, Error *e) {
                 return error_set(e, ENOMEM, "JSON: out of memory");
         if (json_error_code(j) == json_error_numeric_overflow)
                 code = E2BIG;
+        if (json_error_code(j) == json_error_null_character || json_error_code(j) == json_error_null_byte_in_key)
+                return error_set(e, code, "JSON line %d column %d: a NUL (\\u0000) is not allowed", j->line, j->column);
         clean = text_sanitize(j->text, strlen(j->text), JSON_ERROR_TEXT_LENGTH, false);
         return error_set(e, code, "JSON line %d column %d: %s", j->line, j->column,
                          clean ? clean : "malformed");

@@ -124,8 +124,7 @@ static char dir[64];
 static int dir_fd;
 
 static void setup(void) {
-        (void) strcpy(dir, "/tmp/test-base-XXXXXX");
-        ck_assert_ptr_nonnull(mkdtemp(dir));
+        unit_directory(dir, sizeof dir, "test-base");
         dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         ck_assert_int_ge(dir_fd, 0);
 }

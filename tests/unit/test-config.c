@@ -19,8 +19,7 @@ static char dir[64];
 static char file[96]; /* dir/agent.conf */
 
 static void set_up(void) {
-        (void) strcpy(dir, "/tmp/test-config-XXXXXX");
-        ck_assert_ptr_nonnull(mkdtemp(dir));
+        unit_directory(dir, sizeof dir, "test-config");
         (void) snprintf(file, sizeof file, "%s/agent.conf", dir);
         (void) unsetenv("CREDENTIALS_DIRECTORY");
         (void) unsetenv("STATE_DIRECTORY");

@@ -125,6 +125,8 @@ START_TEST(texts_say_where) {
         ck_assert_str_eq(e.text, "JSON: an object expected, found an array");
         (void) parse("{\"a\":1,\"a\":2}", 13, &e);
         ck_assert_ptr_nonnull(strstr(e.text, "duplicate"));
+        (void) parse("{\"a\":\"\\u0000\"}", 14, &e);
+        ck_assert_str_eq(e.text, "JSON line 1 column 13: a NUL (\\u0000) is not allowed");
         /* What is quoted from the text cannot carry a control character. */
         (void) parse("{\x1B[31m}", 7, &e);
         ck_assert_ptr_nonnull(strstr(e.text, "\xEF\xBF\xBD"));

@@ -297,8 +297,7 @@ static char dir[64];
 static void setup(void) {
         Error e = {};
 
-        (void) strcpy(dir, "/tmp/test-record-XXXXXX");
-        ck_assert_ptr_nonnull(mkdtemp(dir));
+        unit_directory(dir, sizeof dir, "test-record");
         log_open("test-record", LOG_TARGET_STDERR);
         log_set_level(LOG_LEVEL_ERROR);
         ck_assert_msg(record_store_open(dir, &store, &e) == 0, "%s", e.text);

@@ -121,8 +121,7 @@ static void setup(void) {
         other_etc = state_options = NULL;
         fake_journal = false;
         agent_uid = 0;
-        (void) strcpy(base, "/tmp/iot-jobs-runner-XXXXXX");
-        ck_assert_ptr_nonnull(mkdtemp(base));
+        unit_directory(base, sizeof base, "iot-jobs-runner");
         ck_assert_int_eq(mkdir(path_of("handlers"), 0755), 0);
         ck_assert_int_eq(mkfifo(path_of("fifo"), 0600), 0);
         fifo = open(path_of("fifo"), O_RDWR | O_CLOEXEC);

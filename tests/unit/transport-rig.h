@@ -209,8 +209,7 @@ static inline void rig_expect_message(Rig *rig, const char *topic, const char *p
 static char rig_dir[64];
 
 static inline void rig_make_dir(void) {
-        (void) snprintf(rig_dir, sizeof rig_dir, "/tmp/test-transport-XXXXXX");
-        ck_assert_ptr_nonnull(mkdtemp(rig_dir));
+        unit_directory(rig_dir, sizeof rig_dir, "test-transport");
 }
 
 static inline void rig_remove_dir(void) {

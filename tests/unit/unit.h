@@ -6,9 +6,21 @@
 #pragma once
 
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/macro.h"
+
+/* A new directory below $TMPDIR (where the test driver cleans up after a test that died), else below /tmp. */
+static inline UNUSED void unit_directory(char *ret, size_t size, const char *name) {
+        const char *parent = getenv("TMPDIR");
+
+        if (!parent || parent[0] != '/' || strlen(parent) + strlen(name) + sizeof "/-XXXXXX" > size)
+                parent = "/tmp";
+        (void) snprintf(ret, size, "%s/%s-XXXXXX", parent, name);
+        ck_assert_ptr_nonnull(mkdtemp(ret));
+}
 
 static inline int unit_run(const char *name, TCase *const *tcases, size_t n) {
         Suite *s = suite_create(name);
