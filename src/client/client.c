@@ -177,6 +177,9 @@ static void on_event(const TransportEvent *event, void *userdata) {
         case TRANSPORT_CERTIFICATE:
                 out.type = CLIENT_CERTIFICATE;
                 break;
+        case TRANSPORT_SUBACK:
+        case TRANSPORT_PUBACK:
+                return; /* never asked for here */
         }
         hand_out(c, &out);
 }

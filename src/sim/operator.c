@@ -370,6 +370,8 @@ static void handle_event(const TransportEvent *event, void *userdata) {
         case TRANSPORT_MESSAGE:
                 handle_message(op, event);
                 break;
+        case TRANSPORT_SUBACK:
+        case TRANSPORT_PUBACK:      /* never asked for here */
         case TRANSPORT_CERTIFICATE: /* the server says so; an expired one fails to connect */
                 break;
         case TRANSPORT_DROPPED:

@@ -258,6 +258,9 @@ static void handle_event(const TransportEvent *event, void *userdata) {
         case TRANSPORT_CERTIFICATE:
                 log_warning("%s", event->text);
                 break;
+        case TRANSPORT_SUBACK:
+        case TRANSPORT_PUBACK:
+                break; /* never asked for here */
         }
 }
 

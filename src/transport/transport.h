@@ -32,7 +32,21 @@ typedef struct TransportConfig { /* every string is copied; NULL = none */
         uint64_t connect_timeout_usec, operation_timeout_usec;
         uint64_t reconnect_min_usec, reconnect_max_usec, stable_usec;
         unsigned publish_rate;      /* publications a second, 0 = no limit */
-        const char *const *filters; /* NULL-terminated: subscribed on each connect, at most 8 a packet */
+        const char *const *filters; /* NULL-terminated: subscribed on each connect, at most 8 a packet, and required:
+                                     * not ONLINE without every one of them */
+        const char *will_topic;     /* NULL = no will */
+        const void *will_payload;
+        size_t will_len;
+        int will_qos;
+        bool will_retain;
+        const char *key_uri, *engine; /* instead of key_file: a key that stays in its token (tls_key.h) */
+        const char *proxy_host;       /* HTTP CONNECT; NULL = none */
+        uint16_t proxy_port;
+        const char *proxy_user, *proxy_password;
+        bool websocket;             /* wss, path /mqtt; with SigV4 unless there is a user name (custom authorizer) */
+        const char *region;         /* NULL = from the host name */
+        const char *access_key_id, *secret_access_key, *session_token; /* NULL: environment, then the file */
+        const char *aws_credentials_file, *aws_profile; /* NULL: as AWS' own tools choose */
 } TransportConfig;
 
 typedef enum TransportEventType {
@@ -43,6 +57,10 @@ typedef enum TransportEventType {
         TRANSPORT_MESSAGE, /* topic, payload, retained */
         TRANSPORT_DROPPED, /* an incoming message was too large, or a publication was refused (by MQTT 5's PUBACK, or for a
                             * topic or size that MQTT or the broker does not take): topic if known, text */
+        TRANSPORT_SUBACK, /* the answer to transport_subscribe(): id, topic, code (0, 1: granted QoS; >= 128: refused, MQTT 5's
+                           * reason code, and the filter is not kept; text says it in words) */
+        TRANSPORT_PUBACK, /* the broker has the publication `id` (QoS 0: it is on the wire); code >= 128: refused by MQTT 5 (comes
+                           * instead of DROPPED). Only for publications made with an id */
         TRANSPORT_CERTIFICATE, /* text: client certificate expires soon, has expired, or is not valid yet (looked at on each
                                 * connect; the same text again after a day) */
 } TransportEventType;
@@ -56,6 +74,10 @@ typedef struct TransportEvent {
         const char *text;
         uint64_t retry_usec; /* OFFLINE: the next attempt comes after this delay */
         bool session_present;
+        unsigned id;          /* SUBACK, PUBACK */
+        int code;             /* SUBACK, PUBACK; OFFLINE: MQTT 5's reason code or CONNACK's return code, 0 = none */
+        bool is_subscription; /* OFFLINE: topic is a SUBSCRIBE's */
+        int error;            /* OFFLINE: positive errno */
 } TransportEvent;
 
 typedef struct Transport Transport;
@@ -74,6 +96,16 @@ void transport_dispatch(Transport *t, TransportHandler handler, void *userdata);
  * -ENOBUFS (TRANSPORT_OUT_BYTES_MAX), -ENOMEM.
  * What is not on the wire when the connection ends is gone: the caller asks again on the next ONLINE. */
 int transport_publish(Transport *t, const char *topic, const void *payload, size_t len) MUST_USE;
+/* The same with an id (> 0, chosen by the caller), which a PUBACK event carries. No PUBACK comes for what was lost with its
+ * connection: OFFLINE says so for all of them together. */
+int transport_publish_with_id(Transport *t, unsigned id, const char *topic, const void *payload, size_t len) MUST_USE;
+/* Add a filter to those that each connect subscribes: at once where the connection is up (SUBACK event with this id), else at
+ * the next connect, before its ONLINE (SUBACK event then). Refused when first asked: not kept. Refused at a later connect: a
+ * REFUSED event, kept, asked again slowly, and no obstacle to ONLINE. A connection that ends first: the filter waits for the
+ * next one. 0, -EEXIST, -ENOSPC (TRANSPORT_FILTERS_MAX), -EINVAL (no valid filter), -ENOMEM. */
+int transport_subscribe(Transport *t, unsigned id, const char *filter) MUST_USE;
+/* Forget a filter; UNSUBSCRIBE where the connection is up (no event). 0, -ENOENT. */
+int transport_unsubscribe(Transport *t, const char *filter) MUST_USE;
 /* New configuration from the next connection on; `now`: drop the current one gently and connect again at once. */
 int transport_reconfigure(Transport *t, const TransportConfig *config, bool now, Error *e) MUST_USE;
 /* DISCONNECT if connected, then end the thread: waits at most wait_usec; a thread that still blocks in name resolution is
