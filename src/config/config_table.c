@@ -406,7 +406,7 @@ const ConfigKey config_keys[] = {
 
         { .name = "agent_user", .type = KEY_STRING, .check = check_user, .allowed = allowed_user, .list = default_user,
           .offset = AT(agent_user),
-          .doc = "The user the runner takes requests from, beside its own." },
+          .doc = "The user the runner takes requests from, beside its own: one of /etc/passwd." },
         { .name = "state_directory", .type = KEY_STRING, .check = config_check_absolute, .allowed = allowed_path,
           .list = default_state, .offset = AT(state_directory),
           .doc = "Where the runner keeps its records and the work directories. "

@@ -9,7 +9,7 @@
 DEFINE_CLEANUP(FILE *, fclose)
 
 /* By name, or by uid if name is NULL. The entry is the library's, valid until the next call. */
-static const struct passwd *local_entry(const char *name, uid_t uid) {
+static const struct passwd *find_entry(const char *name, uid_t uid) {
         FILE *f CLEANUP(fclose) = fopen("/etc/passwd", "re");
         const struct passwd *p;
 
@@ -25,12 +25,10 @@ static int copy(char **to, const char *text) {
 }
 
 int user_find(uid_t uid, User *ret) {
-        const struct passwd *p = local_entry(NULL, uid);
+        const struct passwd *p = find_entry(NULL, uid);
         char number[24];
         User u = {};
 
-        if (!p)
-                p = getpwuid(uid);
         (void) snprintf(number, sizeof number, "%u", (unsigned) uid);
         if (copy(&u.name, p ? p->pw_name : number) < 0 || copy(&u.home, p ? p->pw_dir : "/") < 0 ||
             copy(&u.shell, p && p->pw_shell[0] ? p->pw_shell : "/bin/sh") < 0) {
@@ -49,10 +47,8 @@ void user_done(User *u) {
 }
 
 int user_id(const char *name, uid_t *ret) {
-        const struct passwd *p = local_entry(name, 0);
+        const struct passwd *p = find_entry(name, 0);
 
-        if (!p)
-                p = getpwnam(name);
         if (!p)
                 return -ENOENT;
         *ret = p->pw_uid;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Users of this machine. /etc/passwd is read first: the name service, which is asked for whoever is not in there, costs a start
- * more than the rest of its preparations. */
+/* Users of this machine, as /etc/passwd has them. The name service switch is not asked: it costs a start more than the rest of its
+ * preparations, and a statically linked program cannot load it. */
 #pragma once
 
 #include <sys/types.h>

@@ -4,7 +4,8 @@
 
 usage: elf.py BUILD_ROOT fortify|plain PROGRAM...
 PIE, full RELRO, no executable stack, stack protector, FORTIFY (in optimised builds without sanitizers), no RPATH, and on
-x86 the control-flow notes of our own objects (a program has them only where the distribution's start files do)."""
+x86 the control-flow notes of our own objects (a program has them only where the distribution's start files do). What a static
+program calls is read from the objects beside it: inside it the C library's own calls would pass for ours."""
 
 import pathlib
 import platform
@@ -20,9 +21,20 @@ def readelf(option, path):
     return subprocess.run(["readelf", "-W", option, path], check=True, capture_output=True, text=True).stdout
 
 
+def is_static(path):
+    return "INTERP" not in readelf("-l", path)
+
+
+def calls_of(path):
+    """The names of what a program gets from elsewhere."""
+    if not is_static(path):
+        return readelf("--dyn-syms", path)
+    return "".join(readelf("-s", o) for o in sorted(path.parent.glob("*.p/*.o")))
+
+
 def problems_of(path, fortify):
     header, segments, dynamic = (readelf(o, path) for o in ("-h", "-l", "-d"))
-    symbols = readelf("--dyn-syms", path)
+    symbols = calls_of(path)
     problems = []
     if not re.search(r"Type:\s+DYN", header) or "Flags: " not in dynamic or "PIE" not in dynamic:
         problems.append("not position independent (PIE)")
@@ -52,15 +64,18 @@ def control_flow_problems(build):
             if not re.search(r"x86 feature:.*IBT.*SHSTK", readelf("-n", o))]
 
 
-def planted():
+def planted(static):
     """A program built the careless way must have all of the faults."""
     with tempfile.TemporaryDirectory() as tmp:
-        program = pathlib.Path(tmp, "careless")
-        subprocess.run(["cc", "-x", "c", "-", "-o", program, "-no-pie", "-fno-stack-protector", "-Wl,-z,norelro",
-                        "-Wl,-z,lazy", "-Wl,-z,execstack", "-Wl,-rpath,/nowhere"],
+        program, code = pathlib.Path(tmp, "careless"), pathlib.Path(tmp, "careless.p", "main.o")
+        code.parent.mkdir()
+        subprocess.run(["cc", "-x", "c", "-", "-c", "-o", code, "-fno-pie", "-fno-stack-protector"],
                        input="int main(void) { return 0; }\n", text=True, check=True, capture_output=True)
+        subprocess.run(["cc", code, "-o", program, "-no-pie", "-Wl,-z,norelro", "-Wl,-z,lazy", "-Wl,-z,execstack",
+                        "-Wl,-rpath,/nowhere"] + (["-static"] if static else []), check=True, capture_output=True)
         found = problems_of(program, True)
-    wanted = ["PIE", "RELRO segment", "bound at start", "executable stack", "stack protector", "FORTIFY", "RPATH"]
+    wanted = ["PIE", "RELRO segment", "bound at start", "executable stack", "stack protector", "FORTIFY"]
+    wanted += [] if static else ["RPATH"]
     return [f"not found: {w}" for w in wanted if not any(w in p for p in found)]
 
 
@@ -71,7 +86,9 @@ def main():
         tap.check(f"{program.name} is hardened", problems_of(program, fortify) if program.exists() else ["was not built"])
     if platform.machine() == "x86_64":
         tap.check("objects carry control-flow notes", control_flow_problems(build))
-    tap.check("a careless program is found", planted())
+    tap.check("a careless program is found", planted(False))
+    if any(p.exists() and is_static(p) for p in map(pathlib.Path, sys.argv[3:])):
+        tap.check("a careless static program is found", planted(True))
     tap.done()
 
 
