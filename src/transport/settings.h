@@ -19,9 +19,26 @@ typedef struct Settings {
         unsigned publish_rate;
         char **filters;
         size_t n_filters;
+        bool no_local;
+        char *will_topic; /* NULL = no will */
+        unsigned char *will_payload;
+        size_t will_len;
+        int will_qos;
+        bool will_retain;
+        char *key_uri, *engine; /* NULL = none */
+        char *proxy_host;       /* NULL = none */
+        uint16_t proxy_port;
+        char *proxy_user, *proxy_password;
+        bool websocket;
+        bool sign; /* WebSocket with SigV4: there is no user name, or it is no more than the SDKs' "?SDK=…" */
+        char *region;
+        char *access_key_id, *secret_access_key, *session_token; /* the first two: both or none */
+        char *aws_credentials_file, *aws_profile;
 } Settings;
 
 /* Values only; the files are looked at by tls_context_new(). 0, -EINVAL with the key in e, -ENOMEM. */
 int settings_new(const TransportConfig *config, Settings **ret, Error *e) MUST_USE;
 Settings *settings_free(Settings *s);
 DEFINE_CLEANUP(Settings *, settings_free)
+/* A topic filter that MQTT takes. */
+bool settings_filter_ok(const char *filter);

@@ -34,6 +34,7 @@ typedef struct TransportConfig { /* every string is copied; NULL = none */
         unsigned publish_rate;      /* publications a second, 0 = no limit */
         const char *const *filters; /* NULL-terminated: subscribed on each connect, at most 8 a packet, and required:
                                      * not ONLINE without every one of them */
+        bool no_local;              /* MQTT 5: own publications do not come back; no effect with the older protocols */
         const char *will_topic;     /* NULL = no will */
         const void *will_payload;
         size_t will_len;
@@ -43,7 +44,8 @@ typedef struct TransportConfig { /* every string is copied; NULL = none */
         const char *proxy_host;       /* HTTP CONNECT; NULL = none */
         uint16_t proxy_port;
         const char *proxy_user, *proxy_password;
-        bool websocket;             /* wss, path /mqtt; with SigV4 unless there is a user name (custom authorizer) */
+        bool websocket;             /* wss, path /mqtt; with SigV4 unless there is a user name (custom authorizer) that is
+                                     * more than a metrics suffix "?SDK=…". A client certificate may come on top */
         const char *region;         /* NULL = from the host name */
         const char *access_key_id, *secret_access_key, *session_token; /* NULL: environment, then the file */
         const char *aws_credentials_file, *aws_profile; /* NULL: as AWS' own tools choose */

@@ -177,6 +177,40 @@ START_TEST(bad_configuration_is_named) {
         REFUSED((c.cert_file = "/x", c.key_file = "/y"), "ca_file: missing");
         REFUSED(c.password = "x", "password");
         REFUSED(c.filters = ((const char *const[]){ "a/#/b", NULL }), "a/#/b");
+        REFUSED(c.host = "https://broker.test/", "host: has the byte 0x2f at 6");
+        REFUSED(c.host = "a\r\nb", "host: has the byte 0x0d at 1");
+        REFUSED(c.key_uri = "pkcs11:a", "cert_file: missing, key_uri is set");
+        REFUSED((c.key_uri = "pkcs11:a", c.key_file = "/x"), "key_uri: set together with key_file");
+        REFUSED(c.engine = "pkcs11", "engine: set without key_uri");
+        REFUSED((c.ca_file = c.cert_file = "/x", c.key_uri = "a\nb"), "key_uri: has a control character (0x0a)");
+        REFUSED((c.websocket = true, c.ca_file = c.key_file = "/x"), "a WebSocket connection needs neither");
+        REFUSED(c.alpn = "mqtt", "alpn: set without ca_file");
+        REFUSED((c.ca_file = "/x", c.websocket = true, c.alpn = "mqtt"), "alpn: \"mqtt\" together with websocket");
+        REFUSED(c.proxy_port = 1, "proxy_port: set without proxy_host");
+        REFUSED(c.proxy_user = "u", "proxy_user: set without proxy_host");
+        REFUSED((c.proxy_host = "p", c.proxy_port = 1, c.proxy_password = "x"),
+                "proxy_password: set without proxy_user");
+        REFUSED(c.proxy_host = "p", "proxy_port: 0");
+        REFUSED((c.proxy_host = "http://p", c.proxy_port = 1), "proxy_host: has the byte 0x2f");
+        REFUSED((c.proxy_host = "p", c.proxy_port = 1, c.proxy_user = "a:b"), "proxy_user: has a ':'");
+        REFUSED((c.proxy_host = "p", c.proxy_port = 1, c.proxy_user = "a\nb"), "proxy_user: has a control");
+        REFUSED(c.region = "eu west", "region: \"eu west\"");
+        REFUSED(c.access_key_id = "A", "access_key_id: set without websocket");
+        REFUSED(c.aws_profile = "A", "aws_profile: set without websocket");
+        REFUSED((c.websocket = true, c.access_key_id = "A"), "access_key_id: set without secret_access_key");
+        REFUSED((c.websocket = true, c.secret_access_key = "A"), "secret_access_key: set without access_key_id");
+        REFUSED((c.websocket = true, c.session_token = "A"), "session_token: set without access_key_id");
+        REFUSED((c.websocket = true, c.access_key_id = c.secret_access_key = "A", c.aws_profile = "x"),
+                "aws_profile: set together with access_key_id");
+        REFUSED((c.websocket = true, c.access_key_id = c.secret_access_key = "A", c.username = "x"),
+                "access_key_id: set together with username");
+        REFUSED(c.will_qos = 1, "will_qos: set without will_topic");
+        REFUSED(c.will_retain = true, "will_retain: set without will_topic");
+        REFUSED((c.will_payload = "x", c.will_len = 1), "will_payload: set without will_topic");
+        REFUSED((c.will_topic = "a", c.will_len = 1), "will_payload: missing");
+        REFUSED((c.will_topic = "a", c.will_payload = "x", c.will_len = 65536), "will_payload: 65536 bytes");
+        REFUSED(c.will_topic = "a/#", "will_topic: a/#");
+        REFUSED((c.will_topic = "a", c.will_qos = 2), "will_qos: 2");
         for (size_t i = 0; i <= TRANSPORT_FILTERS_MAX; i++)
                 many[i] = "a";
         REFUSED(c.filters = many, "filters: 49");
