@@ -31,6 +31,23 @@ int write_all(int fd, const void *data, size_t len) {
         return 0;
 }
 
+int pwrite_all(int fd, const void *data, size_t len, off_t at) {
+        const char *from = data;
+
+        while (len > 0) {
+                ssize_t n = pwrite(fd, from, len, at);
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n <= 0)
+                        return n < 0 ? -errno : -EIO;
+                from += n;
+                at += n;
+                len -= (size_t) n;
+        }
+        return 0;
+}
+
 /* ---- read ---- */
 
 static int open_regular(int dirfd, const char *name) {

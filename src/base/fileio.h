@@ -9,6 +9,7 @@
 #include "base/macro.h"
 
 int write_all(int fd, const void *data, size_t len) MUST_USE;
+int pwrite_all(int fd, const void *data, size_t len, off_t at) MUST_USE; /* the same at a place of the file */
 /* Whole file below dirfd, at most max bytes (-EFBIG), NUL-terminated; caller frees. What is no regular file is refused
  * without waiting for it: -ELOOP a link, -EISDIR a directory, -ENXIO anything else. */
 int file_read_at(int dirfd, const char *name, size_t max, char **ret, size_t *ret_len) MUST_USE;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The durable record of one run: an append-only file of lines `CRC32C(8 hex) SP JSON LF`, format version 1.
+/* The durable record of one run: a file of lines `CRC32C(8 hex) SP JSON LF`, written one behind the other, with nothing but zeros
+ * behind the last one; format version 1.
  * This header's upper half is pure (lines ↔ state; used by the simulation too), the lower half is the store. */
 #pragma once
 

@@ -409,34 +409,23 @@ int record_open(RecordStore *s, const JobKey *key, Record **ret, RecordState *re
         return 0;
 }
 
-static int write_at(int fd, const char *data, size_t len, off_t at) {
-        while (len > 0) {
-                ssize_t n = pwrite(fd, data, len, at);
-
-                if (n < 0 && errno == EINTR)
-                        continue;
-                if (n <= 0)
-                        return n < 0 ? -errno : -EIO;
-                data += n;
-                len -= (size_t) n;
-                at += n;
-        }
-        return 0;
-}
-
 static int write_line(Record *r, const Buf *line) {
-        int c = write_at(r->fd, line->data, line->len, r->len);
+        int c = pwrite_all(r->fd, line->data, line->len, r->len);
 
         if (c < 0)
                 return c;
         return fdatasync(r->fd) < 0 ? -errno : 0;
 }
 
+off_t record_padded(off_t len) {
+        return (len / RECORD_BLOCK + 1) * RECORD_BLOCK;
+}
+
 static int create(Record *r, const Buf *line) {
         int c;
 
         r->fd = openat(r->store->runs_fd, r->name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-        if (r->fd < 0)
+        if (r->fd < 0 || ftruncate(r->fd, record_padded((off_t) line->len)) < 0)
                 return -errno;
         /* The plain system call: the C library's stand-in for file systems without it writes every block. */
         if (fallocate(r->fd, FALLOC_FL_KEEP_SIZE, 0, (off_t) line->len + RECORD_ROOM) < 0 && errno != EOPNOTSUPP &&

@@ -18,3 +18,8 @@ int record_store_check(int dirfd, const char *name, size_t max, struct stat *ret
 /* Rename to NAME.corrupt-N and log it with `why`; never fails: what cannot be renamed is left and named. `where` is the
  * directory for the message. */
 void record_store_set_aside(int dirfd, const char *where, const char *name, const char *why);
+
+/* Files that lines are added to end with a block of most file systems, in zeros, which no reader takes for a line. A line that is
+ * written over them changes no size and allocates nothing: all its sync has to write is that block. The size for lines of `len` bytes: */
+enum { RECORD_BLOCK = 4096 };
+off_t record_padded(off_t len);

@@ -123,6 +123,8 @@ static void prune_file(const RecordStore *s, int fd) {
         size_t len = 0;
         int r = file_read_fd(fd, RECORD_TOMBSTONES_FILE_MAX, &data, &len);
 
+        while (r == 0 && len > 0 && data[len - 1] == '\0')
+                len--;
         if (r == 0)
                 r = prune(data, len, clock_wall_sec(), &b);
         if (r > 0)
@@ -167,22 +169,47 @@ static int open_locked(const RecordStore *s, bool *ret_new) {
         return -EAGAIN;
 }
 
+/* Where the zeros begin that the file ends with, and the byte in front of them. */
+static int find_end(int fd, off_t size, off_t *ret, char *ret_last) {
+        char block[RECORD_BLOCK];
+
+        while (size > 0) {
+                off_t from = (size - 1) / RECORD_BLOCK * RECORD_BLOCK;
+                ssize_t n = pread(fd, block, (size_t) (size - from), from);
+
+                if (n != size - from)
+                        return n < 0 ? -errno : -EIO;
+                while (n > 0 && block[n - 1] == '\0')
+                        n--;
+                size = from + n;
+                if (n == 0)
+                        continue;
+                *ret_last = block[n - 1];
+                break;
+        }
+        *ret = size;
+        return 0;
+}
+
 /* A crash may have left part of a line: end it, so that it spoils only itself. */
-static int write_tombstone(int fd, const Buf *line, off_t end) {
+static int write_tombstone(int fd, const Buf *line, off_t size, off_t *ret_end) {
         Buf b CLEANUP_BUF = {};
         char last = '\n';
-        int r;
+        off_t end;
+        int r = find_end(fd, size, &end, &last);
 
-        if (end > 0 && pread(fd, &last, 1, end - 1) != 1)
-                return -EIO;
+        if (r < 0)
+                return r;
         if (last != '\n')
                 buf_puts(&b, "\n");
         buf_append(&b, line->data, line->len);
         if (buf_error(&b) < 0)
                 return -ENOMEM;
-        if (lseek(fd, end, SEEK_SET) < 0)
-                return -errno;
-        r = write_all(fd, b.data, b.len);
+        *ret_end = end + (off_t) b.len;
+        if (*ret_end > size && ftruncate(fd, record_padded(*ret_end)) < 0)
+                r = -errno;
+        if (r == 0)
+                r = pwrite_all(fd, b.data, b.len, end);
         if (r == 0 && fdatasync(fd) < 0)
                 r = -errno;
         if (r < 0)
@@ -195,6 +222,7 @@ int record_tombstone_add(RecordStore *s, const JobKey *key, ProtoStatus status, 
         int fd CLEANUP_FD = -1;
         bool is_new = false;
         struct stat st;
+        off_t end = 0;
         int r = encode_tombstone(key, status, details, &line);
 
         if (r < 0)
@@ -204,12 +232,12 @@ int record_tombstone_add(RecordStore *s, const JobKey *key, ProtoStatus status, 
                 return error_errno(e, -fd, "cannot open %s/%s", s->path, TOMBSTONES);
         if (fstat(fd, &st) < 0)
                 return error_errno(e, errno, "%s/%s", s->path, TOMBSTONES);
-        r = write_tombstone(fd, &line, st.st_size);
+        r = write_tombstone(fd, &line, st.st_size, &end);
         if (r == 0 && is_new && fsync(s->fd) < 0)
                 r = -errno;
         if (r < 0)
                 return error_errno(e, -r, "cannot write %s/%s", s->path, TOMBSTONES);
-        if (((uintmax_t) st.st_size + line.len) / PRUNE_STEP != (uintmax_t) st.st_size / PRUNE_STEP)
+        if (end / PRUNE_STEP != (end - (off_t) line.len) / PRUNE_STEP)
                 prune_file(s, fd);
         return 0;
 }
@@ -264,14 +292,46 @@ static int find(const char *data, size_t len, const char *key, ProtoStatus *ret_
         return found;
 }
 
+/* The same in a file, a piece at a time: there may be many lines. */
+static int find_in_file(int fd, const char *key, ProtoStatus *ret_status, ProtoDetails *ret_details) {
+        enum { PIECE = 32 * 1024 }; /* longer than any line of ours */
+        char *piece CLEANUP_FREE = malloc(PIECE);
+        size_t held = 0;
+        off_t at = 0;
+        int found = 0;
+
+        if (!piece)
+                return -ENOMEM;
+        for (;;) {
+                ssize_t n = pread(fd, piece + held, PIECE - held, at);
+                size_t len, whole;
+                const char *lf;
+                int r;
+
+                if (n < 0)
+                        return -errno;
+                len = held + (size_t) n;
+                lf = len < PIECE ? NULL : memrchr(piece, '\n', len);
+                whole = lf ? (size_t) (lf - piece) + 1 : len;
+                r = find(piece, whole, key, ret_status, ret_details);
+                if (r < 0)
+                        return r;
+                found = found || r > 0;
+                if (len < PIECE)
+                        return found;
+                held = len - whole;
+                memmove(piece, piece + whole, held);
+                at += n;
+        }
+}
+
 int record_tombstone_find(RecordStore *s, const JobKey *key, ProtoStatus *ret_status, ProtoDetails *ret_details,
                           Error *e) {
         ProtoDetails details CLEANUP_DETAILS = {};
-        char *data CLEANUP_FREE = NULL;
         char text[JOB_KEY_TEXT_MAX];
         const char *why = NULL;
+        int fd CLEANUP_FD = -1;
         struct stat st;
-        size_t len = 0;
         int r = record_store_check(s->fd, TOMBSTONES, RECORD_TOMBSTONES_FILE_MAX, &st, &why);
 
         if (r == 0) {
@@ -280,14 +340,16 @@ int record_tombstone_find(RecordStore *s, const JobKey *key, ProtoStatus *ret_st
                          TOMBSTONES, why);
                 return 0;
         }
-        if (r > 0)
-                r = file_read_at(s->fd, TOMBSTONES, RECORD_TOMBSTONES_FILE_MAX, &data, &len);
+        if (r > 0) {
+                fd = openat(s->fd, TOMBSTONES, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+                r = fd < 0 ? -errno : 0;
+        }
         if (r == -ENOENT)
                 return 0;
         if (r < 0)
                 return error_errno(e, -r, "cannot read %s/%s", s->path, TOMBSTONES);
         job_key_format(key, text);
-        r = find(data, len, text, ret_status, &details);
+        r = find_in_file(fd, text, ret_status, &details);
         if (r < 0)
                 return error_errno(e, -r, "cannot read %s/%s", s->path, TOMBSTONES);
         if (r > 0) {

@@ -18,6 +18,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "record/record_pure.h"
+#include "record/store.h"
 #include "unit.h"
 
 static const JobKey key = { .thing = "t:1", .job_id = "job-1", .number = 2, .queued_at = 1625268804 };
@@ -437,6 +438,45 @@ START_TEST(layout) {
 }
 END_TEST
 
+/* What the syncs of a job cost hangs on this: the file keeps its size and its blocks while lines are added. */
+START_TEST(lines_fill_the_last_block) {
+        static char document[2 * RECORD_BLOCK];
+        RecordState s CLEANUP_RECORD_STATE = {};
+        RecordEntry prepared = prepared_entry();
+        Buf line CLEANUP_BUF = {};
+        struct stat st;
+
+        memset(document, ' ', sizeof document);
+        prepared.document = document;
+        ck_assert_int_eq(record_encode(&prepared, &line), 0);
+        for (size_t rest = 0; rest < 3; rest++) { /* lines that end just before, with, and just behind a block */
+                Record *r CLEANUP(record_free) = open_record(&key, &s);
+                char *data CLEANUP_FREE = NULL;
+                size_t len = 0;
+
+                prepared.document_len = 12 + RECORD_BLOCK - line.len - 1 + rest;
+                append(r, prepared);
+                ck_assert_int_eq(stat(run_path(record_name), &st), 0);
+                ck_assert_int_eq(st.st_size, rest == 0 ? RECORD_BLOCK : 2 * RECORD_BLOCK);
+                append(r, started_entry(0, 1));
+                ck_assert_int_eq(file_read_at(AT_FDCWD, run_path(record_name), RECORD_FILE_MAX, &data, &len), 0);
+                ck_assert(rest == 0 || len == 2 * RECORD_BLOCK);
+                r = record_free(r);
+                r = open_record(&key, &s);
+                ck_assert_int_eq(s.phase, RECORD_IS_STARTED);
+                for (size_t i = s.valid_len; i < len; i++)
+                        ck_assert_int_eq(data[i], '\0');
+                append(r, started_entry(0, 2)); /* behind a cut tail */
+                record_state_done(&s);
+                r = record_free(r);
+                r = open_record(&key, &s);
+                ck_assert_uint_eq(s.started.attempt, 2);
+                record_state_done(&s);
+                ck_assert_int_eq(record_drop(r, NULL), 0);
+        }
+}
+END_TEST
+
 START_TEST(drop) {
         RecordState s CLEANUP_RECORD_STATE = {};
         Record *r CLEANUP(record_free) = open_record(&key, &s);
@@ -812,24 +852,27 @@ START_TEST(read_only_records_are_read) {
 END_TEST
 
 START_TEST(failed_line_is_taken_back) {
+        RecordEntry prepared = prepared_entry();
+        Buf first CLEANUP_BUF = {};
+
+        ck_assert_int_eq(record_encode(&prepared, &first), 0);
         for (int how = 0; how < 2; how++) {
                 RecordState s CLEANUP_RECORD_STATE = {};
                 Record *r CLEANUP(record_free) = open_record(&key, &s);
                 RecordEntry entry = started_entry(0, 1);
-                struct stat before, now;
+                struct stat now;
                 int got;
 
                 append(r, prepared_entry());
-                ck_assert_int_eq(stat(run_path(record_name), &before), 0);
                 syncs = 0;
                 failing_sync = how;
-                limit_file_size(how == 0 ? (rlim_t) before.st_size + 20 : RLIM_INFINITY);
+                limit_file_size(how == 0 ? first.len + 20 : RLIM_INFINITY);
                 got = record_append(r, &entry, NULL);
                 limit_file_size(RLIM_INFINITY);
                 ck_assert_int_lt(got, 0);
                 ck_assert_int_lt(record_append(r, &entry, NULL), 0);
                 ck_assert_int_eq(stat(run_path(record_name), &now), 0);
-                ck_assert_int_eq(now.st_size, before.st_size);
+                ck_assert_int_eq(now.st_size, (off_t) first.len);
                 r = record_free(r);
                 r = open_record(&key, &s);
                 ck_assert_int_eq(s.phase, RECORD_IS_PREPARED);
@@ -944,6 +987,40 @@ START_TEST(bad_tombstone_lines_are_skipped) {
         ck_assert_str_eq(reason_of(&b), "b");
         ck_assert_str_eq(reason_of(&c), "c");
         ck_assert_uint_eq(count_file_lines(path_of("tombstones")), 4);
+}
+END_TEST
+
+/* Zeros stand behind the last tombstone, in the last block or, after a crash, in more; and a piece of the file that is read may end
+ * anywhere in a line. */
+START_TEST(tombstones_fill_the_last_block) {
+        static const char zeros[3 * RECORD_BLOCK];
+        char *data CLEANUP_FREE = NULL;
+        struct stat st;
+        size_t len;
+
+        for (int n = 1; n <= 400; n++) {
+                JobKey k = numbered(n);
+                char reason[16];
+
+                (void) snprintf(reason, sizeof reason, "%d", n);
+                bury(&k, PROTO_STATUS_FAILED, reason);
+                ck_assert_int_eq(stat(path_of("tombstones"), &st), 0);
+                ck_assert_int_eq(st.st_size % RECORD_BLOCK, 0);
+                if (n == 100 || n == 300) {
+                        int fd CLEANUP_FD = open(path_of("tombstones"), O_WRONLY | O_APPEND | O_CLOEXEC);
+
+                        ck_assert_int_eq(write_all(fd, zeros, sizeof zeros), 0);
+                }
+        }
+        ck_assert_int_gt(st.st_size, 32 * 1024);
+        ck_assert_uint_eq(count_file_lines(path_of("tombstones")), 400);
+        ck_assert_int_eq(file_read_at(AT_FDCWD, path_of("tombstones"), RECORD_TOMBSTONES_FILE_MAX, &data, &len), 0);
+        ck_assert_msg(data[strlen(data) - 1] == '\n' && !memchr(data + strlen(data), '\n', len - strlen(data)), "a gap");
+        for (int n = 1; n <= 400; n++) {
+                JobKey k = numbered(n);
+
+                ck_assert_int_eq(atoi(reason_of(&k)), n);
+        }
 }
 END_TEST
 
@@ -1124,6 +1201,7 @@ static TCase *store_cases(void) {
         tcase_add_checked_fixture(c, setup, teardown);
         tcase_add_test(c, plain_job);
         tcase_add_test(c, layout);
+        tcase_add_test(c, lines_fill_the_last_block);
         tcase_add_test(c, drop);
         tcase_add_test(c, order_of_lines_is_kept);
         tcase_add_test(c, every_torn_file_goes_on);
@@ -1142,6 +1220,7 @@ static TCase *store_cases(void) {
         tcase_add_test(c, failed_burial_keeps_the_record);
         tcase_add_test(c, newest_tombstone_wins);
         tcase_add_test(c, bad_tombstone_lines_are_skipped);
+        tcase_add_test(c, tombstones_fill_the_last_block);
         tcase_add_test(c, tombstones_that_are_none);
         tcase_add_test(c, old_tombstones_are_pruned);
         tcase_add_test(c, many_tombstones_are_pruned);
