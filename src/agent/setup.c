@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 
 #include "agent/agent.h"
 #include "base/fileio.h"
@@ -94,6 +93,7 @@ int agent_lock(const Config *c, int *ret_fd, Error *e) {
         /* Under systemd the agent has a runtime directory of its own; the configured one is the runner's. */
         const char *own = getenv("RUNTIME_DIRECTORY");
         const char *directory = own && own[0] == '/' ? own : c->runtime_directory;
+        struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
         int dir_fd CLEANUP_FD = -1, fd CLEANUP_FD = -1;
         char name[LIMIT_THING_NAME + 16];
 
@@ -104,8 +104,10 @@ int agent_lock(const Config *c, int *ret_fd, Error *e) {
         fd = openat(dir_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (fd < 0)
                 return error_errno(e, errno, "%s/%s", directory, name);
-        if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-                if (errno != EWOULDBLOCK)
+        /* Of the process, and not of the file as flock(2) has it: a child that a killed agent leaves between fork and exec
+         * must not keep the next one out. */
+        if (fcntl(fd, F_SETLK, &lock) < 0) {
+                if (errno != EAGAIN && errno != EACCES)
                         return error_errno(e, errno, "%s/%s", directory, name);
                 return error_set(e, EBUSY, "another iot-jobs-agent serves thing %s with runtime directory %s (%s is locked)",
                                  c->thing_name, directory, name);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bad input of every kind: a clear message that names the thing, nothing lost, and everything works again afterwards (P7, P8)."""
 
+import fcntl
 import json
 import os
 import re
@@ -429,3 +430,10 @@ class Storage(LabTest):
         self.lab.create("one", {"operation": "ok"})
         self.lab.wait_status("one", "SUCCEEDED")
         self.assertEqual(self.lab.witness("ran"), ["one"])
+
+    def test_what_a_killed_agent_leaves_does_not_keep_the_next_one_out(self):
+        """Between fork and exec a child has every descriptor of its agent, the lock's too; the agent may be killed just then."""
+        self.lab.start_agent().kill()
+        with open(self.lab.runtime / f"agent-{self.lab.thing}.lock") as left:
+            fcntl.flock(left, fcntl.LOCK_EX)
+            self.lab.start_agent()
