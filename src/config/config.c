@@ -45,7 +45,7 @@ void config_show_string(const char *value, bool secret, char *ret, size_t size) 
         const char *p = value, *end = value + strlen(value);
         uint32_t cp;
 
-        while (p < end && n < max && !(secret && n > 0 && p[-1] == '=')) {
+        while (p < end && n < max && !(secret && n > 0 && (p[-1] == '=' || (p[-1] == ':' && *p != '/')))) {
                 size_t step = utf8_decode(p, end, &cp);
 
                 if (n + MAX_OF(step, 1) > max)

@@ -11,6 +11,7 @@
 typedef enum ConfigOnInterrupt { CONFIG_INTERRUPT_FAIL, CONFIG_INTERRUPT_RERUN } ConfigOnInterrupt;
 typedef enum ConfigReportOutput { CONFIG_REPORT_ON_FAILURE, CONFIG_REPORT_ALWAYS, CONFIG_REPORT_NEVER } ConfigReportOutput;
 typedef enum ConfigOnOrphan { CONFIG_ORPHAN_FAIL, CONFIG_ORPHAN_RUN, CONFIG_ORPHAN_LEAVE } ConfigOnOrphan;
+typedef enum ConfigTransport { CONFIG_TRANSPORT_MQTT, CONFIG_TRANSPORT_WEBSOCKET } ConfigTransport;
 typedef enum ConfigProtocol { CONFIG_PROTOCOL_31 = 3, CONFIG_PROTOCOL_311 = 4, CONFIG_PROTOCOL_5 = 5 } ConfigProtocol;
 
 typedef struct ConfigOverride { /* unset members: NULL / -1 */
@@ -26,14 +27,20 @@ typedef struct Config {
         char *thing_name, *client_id;
         char *endpoint;
         int64_t port;
+        ConfigTransport transport;
         ConfigProtocol protocol;
         char *alpn;       /* resolved: "" = none */
+        char *proxy;      /* "http://[user@]host:port" */
+        char *proxy_password_file;
         int64_t keep_alive;
         bool clean_session;
         int64_t qos;
         int64_t connect_timeout, operation_timeout, reconnect_min, reconnect_max, stable, publish_rate;
         char *ca_file, *cert_file, *key_file; /* absolute: $CREDENTIALS_DIRECTORY, else beside `file` */
+        char *key_uri, *engine;
         char *username, *password_file;
+        char *region; /* resolved: NULL = neither set nor in the endpoint's name */
+        char *aws_credentials_file;
         char **handler_directories;
         int64_t handler_timeout, kill_grace;
         ConfigOnInterrupt on_interrupt;

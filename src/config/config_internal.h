@@ -41,7 +41,7 @@ typedef struct ConfigKey {
         KeyType type;
         bool required;
         bool later;               /* known to this version, but refused unless it is set to its default */
-        bool secret;              /* messages show a value only up to its '=' */
+        bool secret;              /* messages show a value only up to its '=', or the ':' of a user and password */
         int64_t min, max;         /* KEY_INTEGER */
         int64_t number;           /* default of KEY_INTEGER, KEY_BOOLEAN, KEY_CHOICE */
         const char *const *list;  /* default of KEY_STRING (its first entry) and KEY_STRINGS; NULL = none */
@@ -108,7 +108,7 @@ void config_problem(ConfigLoader *l, ConfigSeverity severity, const config_setti
 const config_setting_t *config_seen(const ConfigLoader *l, const char *name);
 /* After the values: what depends on the environment or on other keys. */
 void config_resolve(ConfigLoader *l);
-/* One value as text for a message, with `secret` cut behind the '='. */
+/* One value as text for a message, with `secret` cut where its doc says. */
 void config_show_value(const config_setting_t *s, bool secret, char *ret, size_t size);
 void config_show_string(const char *value, bool secret, char *ret, size_t size);
 

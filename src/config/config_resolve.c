@@ -87,16 +87,40 @@ static void resolve_directory(ConfigLoader *l, const char *key, const char *vari
         set_string(l, slot, TAKE(first));
 }
 
+/* "xyz-ats.iot.eu-west-1.amazonaws.com": the label behind "iot" (or "iot-fips"), if it has the form of a region and the rest
+ * is one of AWS' domains. NULL = none, or no memory. */
+static char *region_of(const char *host) {
+        for (const char *p = host; (p = strstr(p, ".iot")); p++) {
+                const char *region = p + (strncmp(p, ".iot-fips.", 10) == 0 ? 10 : 5);
+                size_t n;
+
+                if (region[-1] != '.')
+                        continue;
+                n = strspn(region, "abcdefghijklmnopqrstuvwxyz0123456789-");
+                if (region[n] == '.' && memchr(region, '-', n) &&
+                    (strstr(region + n, ".amazonaws.") || strcmp(region + n, ".api.aws") == 0))
+                        return strndup(region, n);
+        }
+        return NULL;
+}
+
+static const char *default_alpn(const Config *c) {
+        if (c->port != 443 || c->transport == CONFIG_TRANSPORT_WEBSOCKET)
+                return "";
+        return c->username ? "mqtt" : "x-amzn-mqtt-ca";
+}
+
 static void resolve_connection(ConfigLoader *l) {
         Config *c = l->c;
 
         if (!c->client_id && c->thing_name)
                 set_string(l, &c->client_id, strdup(c->thing_name));
+        if (c->transport == CONFIG_TRANSPORT_WEBSOCKET && !config_seen(l, "port"))
+                c->port = 443; /* AWS IoT has no WebSocket elsewhere */
         if (!c->alpn)
-                set_string(l, &c->alpn,
-                           strdup(c->port != 443 ? ""
-                                  : c->username  ? "mqtt"
-                                                 : "x-amzn-mqtt-ca"));
+                set_string(l, &c->alpn, strdup(default_alpn(c)));
+        if (!config_seen(l, "credentials.region") && c->endpoint)
+                c->region = region_of(c->endpoint);
         if (c->publish_rate < 0)
                 c->publish_rate = c->endpoint && strstr(c->endpoint, ".amazonaws.com") ? 50 : 0;
 }
@@ -130,11 +154,70 @@ static void check_needs(ConfigLoader *l, const char *key, const char *other) {
                                other);
 }
 
+static void check_alone(ConfigLoader *l, const char *key, const char *other) {
+        if (config_seen(l, key) && config_seen(l, other))
+                config_problem(l, CONFIG_ERROR, config_seen(l, key), "%s: set together with %s (line %u); allowed: one of the two",
+                               key, other, (unsigned) config_setting_source_line(config_seen(l, other)));
+}
+
+static void check_key(ConfigLoader *l) {
+        bool file = config_seen(l, "credentials.key_file"), uri = config_seen(l, "credentials.key_uri");
+
+        check_alone(l, "credentials.key_uri", "credentials.key_file");
+        check_needs(l, "credentials.engine", "credentials.key_uri");
+        if (file || uri)
+                check_needs(l, file ? "credentials.key_file" : "credentials.key_uri", "credentials.cert_file");
+        else
+                check_needs(l, "credentials.cert_file", "credentials.key_file");
+        if (l->c->key_uri && strstr(l->c->key_uri, "pin-value="))
+                config_problem(l, CONFIG_WARNING, config_seen(l, "credentials.key_uri"),
+                               "credentials.key_uri: has a PIN in it, for everyone who can read this file; better: "
+                               "pin-source=file:/... in its place");
+}
+
+static void check_unused(ConfigLoader *l, const char *key, const char *why) {
+        if (config_seen(l, key))
+                config_problem(l, CONFIG_WARNING, config_seen(l, key), "%s: has no effect %s", key, why);
+}
+
+/* Signature, user name, certificate: on a WebSocket AWS IoT looks at the first two only. */
+static void check_websocket(ConfigLoader *l) {
+        const config_setting_t *cert = config_seen(l, "credentials.cert_file");
+
+        if (l->c->transport != CONFIG_TRANSPORT_WEBSOCKET) {
+                check_unused(l, "credentials.aws_credentials_file", "without connection.transport \"websocket\"");
+                return;
+        }
+        if (config_seen(l, "credentials.username")) {
+                check_unused(l, "credentials.aws_credentials_file", "with credentials.username, which replaces the signature");
+                return;
+        }
+        if (cert)
+                config_problem(l, CONFIG_WARNING, cert,
+                               "credentials.cert_file: on a WebSocket AWS IoT takes no certificate; what counts there are "
+                               "AWS credentials, or credentials.username");
+        if (!l->c->region && l->c->endpoint && !config_seen(l, "credentials.region"))
+                config_problem(l, CONFIG_ERROR, config_seen(l, "connection.transport"),
+                               "credentials.region: missing; connection.transport \"websocket\" signs for a region, and the "
+                               "endpoint %s does not tell which",
+                               l->c->endpoint);
+}
+
+static void check_proxy(ConfigLoader *l) {
+        const config_setting_t *file = config_seen(l, "connection.proxy_password_file");
+
+        check_needs(l, "connection.proxy_password_file", "connection.proxy");
+        if (file && l->c->proxy && !strchr(l->c->proxy, '@'))
+                config_problem(l, CONFIG_ERROR, file,
+                               "connection.proxy_password_file: needs a user in connection.proxy: \"http://user@host:port\"");
+}
+
 static void check_credentials(ConfigLoader *l) {
-        check_needs(l, "credentials.key_file", "credentials.cert_file");
-        check_needs(l, "credentials.cert_file", "credentials.key_file");
+        check_key(l);
         check_needs(l, "credentials.password_file", "credentials.username");
-        if (!config_seen(l, "credentials.cert_file") && !config_seen(l, "credentials.key_file") &&
+        check_websocket(l);
+        if (l->c->transport == CONFIG_TRANSPORT_MQTT && !config_seen(l, "credentials.cert_file") &&
+            !config_seen(l, "credentials.key_file") && !config_seen(l, "credentials.key_uri") &&
             !config_seen(l, "credentials.username"))
                 config_problem(l, CONFIG_WARNING, NULL,
                                "credentials: neither cert_file and key_file nor username is set: the "
@@ -189,10 +272,13 @@ void config_resolve(ConfigLoader *l) {
         resolve_file(l, &c->cert_file);
         resolve_file(l, &c->key_file);
         resolve_file(l, &c->password_file);
+        resolve_file(l, &c->proxy_password_file);
+        resolve_file(l, &c->aws_credentials_file);
         resolve_handler_directories(l);
         resolve_directory(l, "state_directory", "STATE_DIRECTORY", &c->state_directory);
         resolve_directory(l, "runtime_directory", "RUNTIME_DIRECTORY", &c->runtime_directory);
         check_credentials(l);
+        check_proxy(l);
         check_reconnect(l);
         check_environment(l);
         check_overrides(l);
@@ -233,7 +319,7 @@ static bool has_pem(const char *text, const char *label) {
         return false;
 }
 
-/* NULL, or what is wrong. A NULL label is a password's file. */
+/* NULL, or what is wrong. A NULL label: a file with a password or AWS credentials. */
 static const char *content_problem(int fd, const char *label, char *why, size_t size) {
         CLEANUP_FREE char *data = NULL;
         size_t len = 0;
@@ -242,7 +328,7 @@ static const char *content_problem(int fd, const char *label, char *why, size_t 
         if (r < 0)
                 (void) snprintf(why, size, "cannot be read: %s", strerror(-r));
         else if (!label && (len == 0 || data[0] == '\n'))
-                (void) snprintf(why, size, "empty; allowed: a file with a password");
+                (void) snprintf(why, size, "empty; allowed: a file with a secret in it");
         else if (label && !has_pem(data, label))
                 (void) snprintf(why, size, "not PEM: no \"-----BEGIN ... %s-----\" in it", label);
         else
@@ -303,6 +389,8 @@ int config_check_files(const Config *c, ConfigReport report, void *userdata) {
         check_credential(&f, "credentials.cert_file", c->cert_file, "CERTIFICATE");
         check_credential(&f, "credentials.key_file", c->key_file, "PRIVATE KEY");
         check_credential(&f, "credentials.password_file", c->password_file, NULL);
+        check_credential(&f, "credentials.aws_credentials_file", c->aws_credentials_file, NULL);
+        check_credential(&f, "connection.proxy_password_file", c->proxy_password_file, NULL);
         for (char **p = c->handler_directories; *p; p++)
                 check_directory(&f, *p);
         return f.bad ? -EINVAL : 0;

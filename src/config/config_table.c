@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Every key there is: what the loader takes, what conf/agent.conf shows and what agent.conf(5) lists come from here. */
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/utf8.h"
@@ -51,6 +52,10 @@ static bool check_endpoint(const char *value) {
         return made_of(value, 1, 253, ".-_") || inet_pton(AF_INET6, value, &address) == 1;
 }
 
+static bool check_region(const char *value) {
+        return made_of(value, 1, 64, "-");
+}
+
 static bool check_alpn(const char *value) {
         return made_of(value, 0, 255, ".-_/+");
 }
@@ -67,11 +72,43 @@ static bool check_socket(const char *value) {
         return config_check_absolute(value) && strlen(value) <= 107;
 }
 
+/* "host:port" or "[IPv6]:port" */
+static bool check_authority(const char *value) {
+        const char *colon = strrchr(value, ':'), *digits = colon ? colon + 1 : "";
+        bool bracketed = value[0] == '[';
+        char host[256];
+
+        if (!colon || digits[strspn(digits, "0123456789")] || strlen(digits) > 5 || atoi(digits) < 1 || atoi(digits) > 65535)
+                return false;
+        if (bracketed && (colon - value < 3 || colon[-1] != ']'))
+                return false;
+        if (snprintf(host, sizeof host, "%.*s", (int) (colon - value) - 2 * bracketed, value + bracketed) >= (int) sizeof host)
+                return false;
+        return check_endpoint(host) && !strchr(host, ':') == !bracketed;
+}
+
+/* The password has a file of its own: this one may be read by everyone. */
 static bool check_proxy(const char *value) {
         static const char scheme[] = "http://";
+        const char *rest = value + sizeof scheme - 1, *at;
 
-        return strncmp(value, scheme, sizeof scheme - 1) == 0 && value[sizeof scheme - 1] &&
-               is_text(value, 1, 512) && !strchr(value, ' ');
+        if (strncmp(value, scheme, sizeof scheme - 1) != 0 || !is_text(value, 1, 1024))
+                return false;
+        at = strrchr(rest, '@');
+        if (at && (at == rest || strcspn(rest, ":/ @") != (size_t) (at - rest)))
+                return false;
+        return check_authority(at ? at + 1 : rest);
+}
+
+/* A URI, and not by mistake the name of a file. */
+static bool check_key_uri(const char *value) {
+        size_t n = strspn(value, "abcdefghijklmnopqrstuvwxyz0123456789+-.");
+
+        return n > 0 && value[n] == ':' && value[n + 1] && is_text(value, 1, CONFIG_STRING_MAX);
+}
+
+static bool check_engine(const char *value) {
+        return made_of(value, 1, 64, "._-");
 }
 
 static bool check_user(const char *value) {
@@ -111,7 +148,9 @@ static bool check_memory(const char *value) {
 
 /* clang-format off */
 
-static const KeyChoice transports[] = { { "mqtt", 0 }, { "websocket", 1 }, { NULL, 0 } };
+static const KeyChoice transports[] = {
+        { "mqtt", CONFIG_TRANSPORT_MQTT }, { "websocket", CONFIG_TRANSPORT_WEBSOCKET }, { NULL, 0 }
+};
 static const KeyChoice protocols[] = {
         { "3.1", CONFIG_PROTOCOL_31 }, { "3.1.1", CONFIG_PROTOCOL_311 }, { "5", CONFIG_PROTOCOL_5 }, { NULL, 0 }
 };
@@ -205,25 +244,33 @@ const ConfigKey config_keys[] = {
           .doc = "Host name of the broker. "
                  "For AWS IoT it is what \"aws iot describe-endpoint --endpoint-type iot:Data-ATS\" prints." },
         { .name = "port", .type = KEY_INTEGER, .min = 1, .max = 65535, .number = 8883, .offset = AT(port),
+          .default_text = "8883, or 443 with connection.transport \"websocket\"",
           .doc = "TCP port of the broker. "
                  "Port 443 turns ALPN on, see connection.alpn." },
 
-        { .name = "connection.transport", .type = KEY_CHOICE, .later = true, .choices = transports,
-          .offset = KEY_NOT_STORED, .doc = "MQTT over TLS, or MQTT over a WebSocket." },
+        { .name = "connection.transport", .type = KEY_CHOICE, .choices = transports, .number = CONFIG_TRANSPORT_MQTT,
+          .offset = AT(transport),
+          .doc = "MQTT over TLS, or MQTT over a WebSocket over TLS (path /mqtt). "
+                 "A WebSocket connection is signed with AWS credentials (Signature Version 4, see "
+                 "credentials.aws_credentials_file), anew at each connect, "
+                 "or authorized by credentials.username; AWS IoT takes no certificate there." },
         { .name = "connection.protocol", .type = KEY_CHOICE, .choices = protocols, .number = CONFIG_PROTOCOL_311,
           .offset = AT(protocol), .doc = "Version of MQTT. AWS IoT speaks 3.1.1 and 5." },
         { .name = "connection.alpn", .type = KEY_STRING, .check = check_alpn,
           .allowed = "an ALPN protocol name, or \"\" for none", .offset = AT(alpn),
-          .default_text = "on port 443 \"x-amzn-mqtt-ca\", or \"mqtt\" with credentials.username; else none",
+          .default_text = "on port 443 \"x-amzn-mqtt-ca\", or \"mqtt\" with credentials.username; "
+                          "else, and with connection.transport \"websocket\", none",
           .example = "\"x-amzn-mqtt-ca\"",
           .doc = "Protocol name to ask for in the TLS handshake (ALPN). "
                  "An empty string asks for none." },
-        { .name = "connection.proxy", .type = KEY_STRING, .later = true, .check = check_proxy,
-          .allowed = "\"http://[user@]host:port\"", .offset = KEY_NOT_STORED, .example = "\"http://proxy.example:3128\"",
-          .doc = "HTTP proxy to reach the broker through, by CONNECT." },
-        { .name = "connection.proxy_password_file", .type = KEY_STRING, .later = true, .check = check_file,
-          .allowed = allowed_file, .offset = KEY_NOT_STORED, .example = "\"/etc/iot-jobs/proxy-password\"",
-          .doc = "File with the password for the proxy." },
+        { .name = "connection.proxy", .type = KEY_STRING, .secret = true, .check = check_proxy,
+          .allowed = "\"http://[user@]host:port\", the user percent-encoded, the password in connection.proxy_password_file",
+          .offset = AT(proxy), .example = "\"http://user@proxy.example:3128\"",
+          .doc = "HTTP proxy to reach the broker through, by CONNECT, for both transports. "
+                 "The proxy resolves the name of the broker and sees no more than that name: TLS goes through it." },
+        { .name = "connection.proxy_password_file", .type = KEY_STRING, .check = check_file,
+          .allowed = allowed_file, .offset = AT(proxy_password_file), .example = "\"/etc/iot-jobs/proxy-password\"",
+          .doc = "File with the password for the user of connection.proxy; one line break at its end does not count." },
         { .name = "connection.keep_alive", .type = KEY_INTEGER, .min = 5, .max = 65535, .number = 60, .unit = "seconds",
           .offset = AT(keep_alive),
           .doc = "Longest silence on the connection before it is probed. "
@@ -270,25 +317,38 @@ const ConfigKey config_keys[] = {
         { .name = "credentials.key_file", .type = KEY_STRING, .check = check_file, .allowed = allowed_file,
           .offset = AT(key_file), .example = "\"/etc/iot-jobs/private.pem.key\"",
           .doc = "The private key (PEM) of that certificate." },
-        { .name = "credentials.key_uri", .type = KEY_STRING, .later = true, .check = check_string,
-          .allowed = "a PKCS#11 URI", .offset = KEY_NOT_STORED, .example = "\"pkcs11:token=device;object=key\"",
-          .doc = "The private key in a PKCS#11 token or a TPM." },
-        { .name = "credentials.engine", .type = KEY_STRING, .later = true, .check = check_string,
-          .allowed = "an engine's name", .offset = KEY_NOT_STORED, .example = "\"pkcs11\"",
-          .doc = "What opens credentials.key_uri." },
+        { .name = "credentials.key_uri", .type = KEY_STRING, .secret = true, .check = check_key_uri,
+          .allowed = "a URI, such as \"pkcs11:token=...;object=...\" or \"handle:0x81000001\"", .offset = AT(key_uri),
+          .example = "\"pkcs11:token=device;object=key;pin-source=file:/etc/iot-jobs/pin\"",
+          .doc = "The private key of credentials.cert_file where it cannot be read: in a PKCS#11 token (a URI of RFC 7512) "
+                 "or a TPM (\"handle:0x81000001\", or \"file:/...\" of a TSS2 private key). "
+                 "Instead of credentials.key_file. "
+                 "A PIN belongs into a file of its own: pin-source." },
+        { .name = "credentials.engine", .type = KEY_STRING, .check = check_engine,
+          .allowed = "a name of [A-Za-z0-9._-]", .offset = AT(engine),
+          .default_text = "\"pkcs11\" for a PKCS#11 URI, else \"tpm2\"", .example = "\"pkcs11\"",
+          .doc = "The engine or provider of OpenSSL that knows credentials.key_uri." },
         { .name = "credentials.username", .type = KEY_STRING, .check = check_string, .allowed = "a non-empty string",
           .offset = AT(username), .example = "\"device?x-amz-customauthorizer-name=example\"",
-          .doc = "MQTT user name, for a custom authorizer." },
+          .doc = "MQTT user name, for a custom authorizer. "
+                 "With it a WebSocket connection carries no AWS signature." },
         { .name = "credentials.password_file", .type = KEY_STRING, .check = check_file, .allowed = allowed_file,
           .offset = AT(password_file), .example = "\"/etc/iot-jobs/password\"",
           .doc = "File with the MQTT password; one line break at its end does not count. "
                  "Needs credentials.username." },
-        { .name = "credentials.region", .type = KEY_STRING, .later = true, .check = check_string,
-          .allowed = "an AWS region", .offset = KEY_NOT_STORED, .default_text = "from the host name",
-          .example = "\"eu-central-1\"", .doc = "AWS region of the signature on a WebSocket connection." },
-        { .name = "credentials.aws_credentials_file", .type = KEY_STRING, .later = true, .check = check_file,
-          .allowed = allowed_file, .offset = KEY_NOT_STORED, .default_text = "from the environment",
-          .example = "\"/etc/iot-jobs/aws-credentials\"", .doc = "AWS credentials of that signature." },
+        { .name = "credentials.region", .type = KEY_STRING, .check = check_region,
+          .allowed = "an AWS region of [A-Za-z0-9-]", .offset = AT(region), .default_text = "from the host name",
+          .example = "\"eu-central-1\"",
+          .doc = "AWS region of the signature on a WebSocket connection, and of what --print-policy prints. "
+                 "To be set where the endpoint is a name of your own." },
+        { .name = "credentials.aws_credentials_file", .type = KEY_STRING, .check = check_file,
+          .allowed = allowed_file, .offset = AT(aws_credentials_file),
+          .default_text = "$AWS_SHARED_CREDENTIALS_FILE, else ~/.aws/credentials",
+          .example = "\"/etc/iot-jobs/aws-credentials\"",
+          .doc = "AWS credentials of the signature on a WebSocket connection: an INI file with aws_access_key_id, "
+                 "aws_secret_access_key and perhaps aws_session_token in the section \"default\" or $AWS_PROFILE. "
+                 "It is read at each connect. "
+                 "The environment variables AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN come first." },
 
         { .name = "handlers.directories", .type = KEY_STRINGS, .check = config_check_absolute, .allowed = allowed_path,
           .list = default_directories, .offset = AT(handler_directories),

@@ -99,8 +99,11 @@ START_TEST(defaults) {
         ck_assert_str_eq(c->client_id, "t");
         ck_assert_str_eq(c->endpoint, "broker.example");
         ck_assert_int_eq(c->port, 8883);
+        ck_assert_int_eq(c->transport, CONFIG_TRANSPORT_MQTT);
         ck_assert_int_eq(c->protocol, 4);
         ck_assert_str_eq(c->alpn, "");
+        ck_assert_ptr_null(c->proxy);
+        ck_assert_ptr_null(c->proxy_password_file);
         ck_assert_int_eq(c->keep_alive, 60);
         ck_assert(c->clean_session);
         ck_assert_int_eq(c->qos, 1);
@@ -115,6 +118,10 @@ START_TEST(defaults) {
         ck_assert_str_eq(c->key_file, "/key");
         ck_assert_ptr_null(c->username);
         ck_assert_ptr_null(c->password_file);
+        ck_assert_ptr_null(c->key_uri);
+        ck_assert_ptr_null(c->engine);
+        ck_assert_ptr_null(c->region);
+        ck_assert_ptr_null(c->aws_credentials_file);
 }
 END_TEST
 
@@ -215,11 +222,74 @@ START_TEST(overrides) {
 }
 END_TEST
 
+START_TEST(every_connection) {
+        Config *c CLEANUP(config_free) =
+                load(REQUIRED "credentials = { ca_file = \"ca\"; region = \"eu-west-1\"; aws_credentials_file = \"aws\"; };\n"
+                              "connection = { transport = \"websocket\"; protocol = \"3.1\"; proxy = \"http://u%40@[::1]:1\"; "
+                              "proxy_password_file = \"/p\"; };",
+                     0, "");
+
+        ck_assert_int_eq(c->transport, CONFIG_TRANSPORT_WEBSOCKET);
+        ck_assert_int_eq(c->port, 443);
+        ck_assert_str_eq(c->alpn, "");
+        ck_assert_int_eq(c->protocol, CONFIG_PROTOCOL_31);
+        ck_assert_str_eq(c->proxy, "http://u%40@[::1]:1");
+        ck_assert_str_eq(c->proxy_password_file, "/p");
+        ck_assert_str_eq(c->region, "eu-west-1");
+        ck_assert_str_eq(c->ca_file, below("ca"));
+        ck_assert_str_eq(c->aws_credentials_file, below("aws"));
+}
+END_TEST
+
+START_TEST(key_in_a_token) {
+        Config *c CLEANUP(config_free) = load(
+                REQUIRED "credentials = { ca_file = \"/ca\"; cert_file = \"/cert\"; key_uri = \"handle:0x81000001\"; "
+                         "engine = \"tpm2tss\"; };",
+                0, "");
+
+        ck_assert_str_eq(c->key_uri, "handle:0x81000001");
+        ck_assert_str_eq(c->engine, "tpm2tss");
+        ck_assert_ptr_null(c->key_file);
+}
+END_TEST
+
+/* Where the endpoint's name tells the region, nothing has to be set. */
+static const struct Region {
+        const char *endpoint, *region;
+} regions[] = {
+        { "x-ats.iot.eu-central-1.amazonaws.com", "eu-central-1" },
+        { "x.ats.iot.cn-north-1.amazonaws.com.cn", "cn-north-1" },
+        { "data.iot-fips.us-gov-west-1.amazonaws.com", "us-gov-west-1" },
+        { "iot.us-east-1.amazonaws.com", NULL },
+        { "x-ats.iot.example.amazonaws.com", NULL },
+        { "x-ats.iot.eu-central-1", NULL },
+        { "x.iotx.eu-central-1.amazonaws.com", NULL },
+        { "broker.example", NULL },
+        { "fe80::1", NULL },
+};
+
+START_TEST(region_of_the_endpoint) {
+        Config *c CLEANUP(config_free) = NULL;
+        char text[256], reports[512];
+
+        (void) snprintf(text, sizeof text,
+                        "thing_name = \"t\"; endpoint = \"%s\"; credentials = { ca_file = \"/ca\"; };\n"
+                        "connection = { transport = \"websocket\"; };",
+                        regions[_i].endpoint);
+        (void) snprintf(reports, sizeof reports,
+                        "error agent.conf:2: credentials.region: missing; connection.transport \"websocket\" signs for a "
+                        "region, and the endpoint %s does not tell which\n",
+                        regions[_i].endpoint);
+        c = load(text, regions[_i].region ? 0 : -EINVAL, regions[_i].region ? "" : reports);
+        if (c)
+                ck_assert_str_eq(c->region, regions[_i].region);
+}
+END_TEST
+
 /* What a later version will know is fine as long as it says what is so anyway. */
 START_TEST(later_keys_at_default) {
         Config *c CLEANUP(config_free) =
-                load(BASE "connection = { transport = \"mqtt\"; };\n"
-                          "handlers = { retry_delay = 60; reboot_command = ( \"systemctl\", \"reboot\" "
+                load(BASE "handlers = { retry_delay = 60; reboot_command = ( \"systemctl\", \"reboot\" "
                           "); reboot_timeout = 900;\n"
                           "  device_client_args = false; exit_codes = ( );\n"
                           "  override = ( { name = \"a\"; on_cancel = \"stop\"; inhibit_shutdown = "
@@ -247,6 +317,11 @@ static const struct Derived {
         { REQUIRED "port = 443; credentials = { ca_file = \"/ca\"; username = \"u\"; };", "mqtt", 0 },
         { REQUIRED "port = 8443; credentials = { ca_file = \"/ca\"; username = \"u\"; };", "", 0 },
         { BASE "connection = { alpn = \"mqtt\"; };", "mqtt", 0 },
+        { REQUIRED "connection = { transport = \"websocket\"; }; credentials = { ca_file = \"/ca\"; username = \"u\"; };",
+          "", 0 },
+        { REQUIRED "port = 443; connection = { transport = \"websocket\"; alpn = \"mqtt\"; }; "
+                   "credentials = { ca_file = \"/ca\"; username = \"u\"; };",
+          "mqtt", 0 },
 };
 
 START_TEST(derived_values) {
@@ -362,6 +437,9 @@ END_TEST
 /* ---- bad files ---- */
 
 #define TIMEOUT_ALLOWED "; allowed: 0 to 31536000 seconds, 0 for none\n"
+#define PROXY_ALLOWED                                                                                        \
+        ": not valid; allowed: \"http://[user@]host:port\", the user percent-encoded, the password in "      \
+        "connection.proxy_password_file\n"
 #define ENVIRONMENT_ALLOWED                                                                                  \
         ": not valid; allowed: NAME=value, NAME of [A-Za-z_][A-Za-z0-9_]* and not IOT_JOB_*\n"
 
@@ -434,6 +512,24 @@ static const struct BadFile {
         { "handlers = { environment = [ \"AB=1\", \"A=2\", \"AB=3\" ]; };",
           "error agent.conf:2: handlers.environment[2]: value \"AB=...\": the name is there already\n" },
 
+        /* proxies */
+        { "connection = { proxy = \"https://p:1\"; };", "error agent.conf:2: connection.proxy: value \"https://p:...\"" PROXY_ALLOWED },
+        { "connection = { proxy = \"p:1\"; };", "error agent.conf:2: connection.proxy: value \"p:...\"" PROXY_ALLOWED },
+        { "connection = { proxy = \"http://p\"; };", "error agent.conf:2: connection.proxy: value \"http://p\"" PROXY_ALLOWED },
+        { "connection = { proxy = \"http://p:0\"; };", "error agent.conf:2: connection.proxy: value \"http://p:...\"" PROXY_ALLOWED },
+        { "connection = { proxy = \"http://p:65536\"; };", "error agent.conf:2: connection.proxy: value \"http://p:...\"" PROXY_ALLOWED },
+        { "connection = { proxy = \"http://p:1/\"; };", "error agent.conf:2: connection.proxy: value \"http://p:...\"" PROXY_ALLOWED },
+        { "connection = { proxy = \"http://:1\"; };", "error agent.conf:2: connection.proxy: value \"http://:...\"" PROXY_ALLOWED },
+        { "connection = { proxy = \"http://@p:1\"; };", "error agent.conf:2: connection.proxy: value \"http://@p:...\"" PROXY_ALLOWED },
+        { "connection = { proxy = \"http://u:secret@p:1\"; };",
+          "error agent.conf:2: connection.proxy: value \"http://u:...\"" PROXY_ALLOWED },
+        { "connection = { proxy = \"http://[p]:1\"; };", "error agent.conf:2: connection.proxy: value \"http://[p]:...\"" PROXY_ALLOWED },
+        { "connection = { proxy = \"http://::1:1\"; };", "error agent.conf:2: connection.proxy: value \"http://:...\"" PROXY_ALLOWED },
+        { "connection = { proxy_password_file = \"/p\"; };",
+          "error agent.conf:2: connection.proxy_password_file: needs connection.proxy, which is missing\n" },
+        { "connection = { proxy = \"http://p:1\"; proxy_password_file = \"/p\"; };",
+          "error agent.conf:2: connection.proxy_password_file: needs a user in connection.proxy: \"http://user@host:port\"\n" },
+
         /* groups */
         { "jobs = 3;", "error agent.conf:2: jobs: value 3: not a group; allowed: jobs = { ... };\n" },
         { "handlers = { override = { name = \"a\"; }; };", "error agent.conf:2: handlers.override: value { ... }: not a list; allowed: a "
@@ -482,9 +578,6 @@ END_TEST
 static const struct Later {
         const char *text, *key, *value, *allowed;
 } later[] = {
-        { "connection = { transport = \"websocket\"; };", "connection.transport", "\"websocket\"", "\"mqtt\"" },
-        { "connection = { proxy = \"http://u@p:1\"; };", "connection.proxy", "\"http://u@p:1\"", NULL },
-        { "connection = { proxy_password_file = \"/p\"; };", "connection.proxy_password_file", "\"/p\"", NULL },
         { "handlers = { user = \"jobs\"; };", "handlers.user", "\"jobs\"", NULL },
         { "handlers = { retry_delay = 61; };", "handlers.retry_delay", "61", "60" },
         { "handlers = { reboot_command = [ \"reboot\" ]; };", "handlers.reboot_command", "[ ... ]", "[ \"systemctl\", \"reboot\" ]" },
@@ -524,22 +617,6 @@ START_TEST(later_key) {
         buf_printf(&reports, "error agent.conf:2: %s: value %s: not supported yet; allowed: %s\n", k->key,
                    k->value, k->allowed ? k->allowed : "leave it out");
         (void) load(text.data, -EINVAL, reports.data);
-}
-END_TEST
-
-START_TEST(later_credentials) {
-        (void) load(REQUIRED "credentials = { ca_file = \"/ca\"; username = \"u\"; key_uri = \"pkcs11:x\"; "
-                             "engine = \"e\";\n"
-                             "region = \"r\"; aws_credentials_file = \"f\"; };",
-                    -EINVAL,
-                    "error agent.conf:1: credentials.key_uri: value \"pkcs11:x\": not supported yet; "
-                    "allowed: leave it out\n"
-                    "error agent.conf:1: credentials.engine: value \"e\": not supported yet; allowed: leave "
-                    "it out\n"
-                    "error agent.conf:2: credentials.region: value \"r\": not supported yet; allowed: leave "
-                    "it out\n"
-                    "error agent.conf:2: credentials.aws_credentials_file: value \"f\": not supported yet; "
-                    "allowed: leave it out\n");
 }
 END_TEST
 
@@ -630,6 +707,48 @@ START_TEST(credentials_belong_together) {
                     "everyone in\n");
         (void) load(REQUIRED "credentials = { cert_file = \"/cert\"; key_file = \"/key\"; };", -EINVAL,
                     "error agent.conf: credentials.ca_file: missing; allowed: a file name\n");
+}
+END_TEST
+
+static const struct Combination {
+        const char *credentials, *connection;
+        int result;
+        const char *reports;
+} combinations[] = {
+        { "cert_file = \"/c\"; key_file = \"/k\";\nkey_uri = \"pkcs11:object=k\";", "", -EINVAL,
+          "error agent.conf:2: credentials.key_uri: set together with credentials.key_file (line 1); allowed: one of the two\n" },
+        { "key_uri = \"pkcs11:object=k\";", "", -EINVAL,
+          "error agent.conf:1: credentials.key_uri: needs credentials.cert_file, which is missing\n" },
+        { "cert_file = \"/c\"; key_file = \"/k\"; engine = \"pkcs11\";", "", -EINVAL,
+          "error agent.conf:1: credentials.engine: needs credentials.key_uri, which is missing\n" },
+        { "cert_file = \"/c\"; key_uri = \"pkcs11:object=k?pin-value=1234\";", "", 0,
+          "warning agent.conf:1: credentials.key_uri: has a PIN in it, for everyone who can read this file; better: "
+          "pin-source=file:/... in its place\n" },
+        { "cert_file = \"/c\"; key_uri = \"/k\";", "", -EINVAL,
+          "error agent.conf:1: credentials.key_uri: value \"/k\": not valid; allowed: a URI, such as "
+          "\"pkcs11:token=...;object=...\" or \"handle:0x81000001\"\n" },
+        { "cert_file = \"/c\"; key_file = \"/k\"; aws_credentials_file = \"/a\";", "", 0,
+          "warning agent.conf:1: credentials.aws_credentials_file: has no effect without connection.transport "
+          "\"websocket\"\n" },
+        { "region = \"eu-west-1\"; username = \"u\"; aws_credentials_file = \"/a\";", "transport = \"websocket\";", 0,
+          "warning agent.conf:1: credentials.aws_credentials_file: has no effect with credentials.username, which replaces "
+          "the signature\n" },
+        { "region = \"eu-west-1\"; cert_file = \"/c\"; key_file = \"/k\";", "transport = \"websocket\";", 0,
+          "warning agent.conf:1: credentials.cert_file: on a WebSocket AWS IoT takes no certificate; what counts there are "
+          "AWS credentials, or credentials.username\n" },
+        { "region = \"eu-west-1\"; key_file = \"/k\";", "transport = \"websocket\";", -EINVAL,
+          "error agent.conf:1: credentials.key_file: needs credentials.cert_file, which is missing\n" },
+        { "region = \"eu west\";", "transport = \"websocket\";", -EINVAL,
+          "error agent.conf:1: credentials.region: value \"eu west\": not valid; allowed: an AWS region of [A-Za-z0-9-]\n" },
+};
+
+START_TEST(credentials_that_do_not_go_together) {
+        const struct Combination *k = &combinations[_i];
+        CLEANUP_BUF Buf text = { 0 };
+
+        buf_printf(&text, REQUIRED "credentials = { ca_file = \"/ca\"; %s };\nconnection = { %s };", k->credentials,
+                   k->connection);
+        (void) config_free(load(text.data, k->result, k->reports));
 }
 END_TEST
 
@@ -770,7 +889,7 @@ START_TEST(bad_credential_files) {
                          "error agent.conf: credentials.key_file: value \"key\": not PEM: no \"-----BEGIN "
                          "... PRIVATE KEY-----\" in it\n"
                          "error agent.conf: credentials.password_file: value \"password\": empty; allowed: a "
-                         "file with a password\n"
+                         "file with a secret in it\n"
                          "warning agent.conf: handlers.directories: value \"/nonexistent-handlers\": No such "
                          "file or directory\n");
 }
@@ -853,7 +972,7 @@ START_TEST(trust_owner) {
         Error e = { 0 };
 
         if (getuid() != 0)
-                return; /* only root can give a file away */
+                UNIT_SKIP("only root can give a file away");
         write_text("agent.conf", BASE);
         ck_assert_int_eq(chown(file, 12345, 0), 0);
         ck_assert_int_eq(config_check_trust(file, 0, &e), -EPERM);
@@ -889,6 +1008,12 @@ START_TEST(table_is_sound) {
 }
 END_TEST
 
+/* Alternatives: the example shows each. */
+static bool is_alternative(const char *key) {
+        return strcmp(key, "handlers.directory") == 0 || strcmp(key, "credentials.key_file") == 0 ||
+               strcmp(key, "credentials.aws_credentials_file") == 0;
+}
+
 static bool is_later_line(const char *line, const char *group) {
         char path[CONFIG_KEY_MAX];
         const ConfigKey *k;
@@ -897,7 +1022,7 @@ static bool is_later_line(const char *line, const char *group) {
                         line);
         k = config_key_find(config_keys, path);
         ck_assert_msg(k != NULL, "%s is no key", path);
-        return k->later || strcmp(path, "handlers.directory") == 0;
+        return k->later || is_alternative(path);
 }
 
 /* The example with every key of this version brought to life loads without a word. */
@@ -953,6 +1078,9 @@ static TCase *good_cases(void) {
         tcase_add_test(t, defaults_of_runner);
         tcase_add_test(t, every_value);
         tcase_add_test(t, overrides);
+        tcase_add_test(t, every_connection);
+        tcase_add_test(t, key_in_a_token);
+        tcase_add_loop_test(t, region_of_the_endpoint, 0, (int) ELEMENTSOF(regions));
         tcase_add_test(t, later_keys_at_default);
         tcase_add_loop_test(t, derived_values, 0, (int) ELEMENTSOF(derived));
         tcase_add_test(t, one_handler_directory);
@@ -970,12 +1098,12 @@ static TCase *bad_cases(void) {
 
         tcase_add_loop_test(t, bad_file, 0, (int) ELEMENTSOF(bad));
         tcase_add_loop_test(t, later_key, 0, (int) ELEMENTSOF(later));
-        tcase_add_test(t, later_credentials);
         tcase_add_test(t, later_keys_are_checked);
         tcase_add_test(t, required_keys);
         tcase_add_test(t, required_values);
         tcase_add_test(t, thing_name_length);
         tcase_add_test(t, credentials_belong_together);
+        tcase_add_loop_test(t, credentials_that_do_not_go_together, 0, (int) ELEMENTSOF(combinations));
         tcase_add_test(t, unknown_keys);
         tcase_add_test(t, long_names);
         tcase_add_test(t, long_list);
