@@ -131,6 +131,7 @@ typedef struct IotJobsConnectionEvent {
         bool topic_is_subscription; /* of OFFLINE's topic */
         bool session_present;       /* ONLINE */
         int64_t retry_ms;           /* OFFLINE */
+        int code; /* OFFLINE: the broker's own word for why, CONNACK's return code or MQTT 5's reason code; 0 = none */
 } IotJobsConnectionEvent;
 typedef void (*IotJobsConnectionHandler)(IotJobsClient *c, const IotJobsConnectionEvent *event, void *userdata);
 void iotjobs_client_set_connection_handler(IotJobsClient *c, IotJobsConnectionHandler handler, void *userdata);
