@@ -13,6 +13,7 @@ enum {
         RECORD_FILE_MAX = 1024 * 1024,    /* a larger file in runs/ is no record */
         RECORD_CORRUPT_KEPT = 3,          /* NAME.corrupt-1…3; then the oldest gives way */
         RECORD_LIST_MAX = 4096,           /* records listed at a time */
+        RECORD_TORN_LISTED = 16,          /* of record_store_torn() */
         RECORD_TOMBSTONES_MIN = 512,      /* the newest so many are always kept, */
         RECORD_TOMBSTONE_DAYS = 30,       /* older ones so long, */
         RECORD_TOMBSTONES_BYTES = 1024 * 1024, /* and only while the file is no larger than this */
@@ -96,6 +97,10 @@ int record_store_fd(const RecordStore *s); /* the state directory, borrowed */
  * the listing. *ret is an array of *ret_n (NULL if 0), oldest job
  * first; caller frees. */
 int record_store_list(RecordStore *s, const char *thing, WireRun **ret, size_t *ret_n, Error *e) MUST_USE;
+/* Keys whose files that listing found torn in their first line, at most RECORD_TORN_LISTED of them; borrowed. Such a file belongs
+ * to a runner that is writing it, or is what a crash left of a job that may never be asked for again: record_open() removes it,
+ * under the key's lock. */
+size_t record_store_torn(const RecordStore *s, const JobKey **ret);
 
 /* Open the record of `key`. The caller holds the key's lock. *ret_state: phase RECORD_NONE if there is none: no file, one
  * whose first line a crash tore (removed: nothing was promised), or garbage (named in the log and set aside). A torn tail
@@ -116,6 +121,8 @@ DEFINE_CLEANUP(Record *, record_free)
 
 /* Look a key up among the tombstones: 1 and status + details (of them only claim, step, reason, exitCode and signal are
  * kept), 0 = none, negative errno. Kept: the newest 512, and older ones up to 30 days while the file is below 1 MiB; pruned
- * now and then on bury. Bad lines are skipped. */
+ * now and then on bury. Bad lines are skipped; record_tombstones_check() and pruning name and remove them. */
 int record_tombstone_find(RecordStore *s, const JobKey *key, ProtoStatus *ret_status, ProtoDetails *ret_details,
                           Error *e) MUST_USE;
+/* Name file and first line of what is damaged there, once: it is removed. */
+void record_tombstones_check(RecordStore *s);

@@ -253,7 +253,7 @@ static WireRunState run_state(RecordPhase phase) {
 }
 
 /* 1 and *ret, or 0: nothing to list (said in the log if that needs saying). */
-static int list_one(const RecordStore *s, const char *name, const char *thing, WireRun *ret) {
+static int list_one(RecordStore *s, const char *name, const char *thing, WireRun *ret) {
         RecordState state CLEANUP_RECORD_STATE = {};
         const char *why = NULL;
         Error e = {};
@@ -271,7 +271,11 @@ static int list_one(const RecordStore *s, const char *name, const char *thing, W
                 log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_RECORD_BAD, NULL, "%s, ignoring", e.text);
         else if (r == FILE_GARBAGE)
                 set_run_aside(s, name, why);
-        if (r != FILE_GOOD || (thing && strcmp(key.thing, thing) != 0))
+        if (thing && strcmp(key.thing, thing) != 0)
+                return 0;
+        if (r == FILE_TORN && s->n_torn < ELEMENTSOF(s->torn))
+                s->torn[s->n_torn++] = key;
+        if (r != FILE_GOOD)
                 return 0;
         *ret = (WireRun) { .key = state.key, .state = run_state(state.phase) };
         (void) memcpy(ret->claim, state.claim, sizeof ret->claim);
@@ -321,6 +325,7 @@ int record_store_list(RecordStore *s, const char *thing, WireRun **ret, size_t *
 
         if (!d)
                 return error_errno(e, errno, "%s/runs", s->path);
+        s->n_torn = 0;
         for (errno = 0; (entry = readdir(d)); errno = 0) {
                 if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
                         continue;
@@ -340,6 +345,11 @@ int record_store_list(RecordStore *s, const char *thing, WireRun **ret, size_t *
         *ret = n > 0 ? TAKE(list) : NULL;
         *ret_n = n;
         return 0;
+}
+
+size_t record_store_torn(const RecordStore *s, const JobKey **ret) {
+        *ret = s->torn;
+        return s->n_torn;
 }
 
 /* ---- one record ---- */

@@ -10,6 +10,8 @@ struct RecordStore {
         char *path; /* the state directory, for messages */
         int fd;     /* the state directory */
         int runs_fd;
+        JobKey torn[RECORD_TORN_LISTED]; /* found by the latest listing */
+        size_t n_torn;
 };
 
 /* A regular file of ours, no larger than max, neither a link nor anything else. 1, 0 (not: *ret_why says what it is), or

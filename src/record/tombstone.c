@@ -116,17 +116,49 @@ static int prune(const char *data, size_t len, int64_t now, Buf *ret) {
         return buf_error(ret) < 0 ? -ENOMEM : changed;
 }
 
+/* Without the zeros that the file ends with. */
+static int read_lines(int fd, char **ret, size_t *ret_len) {
+        int r = file_read_fd(fd, RECORD_TOMBSTONES_FILE_MAX, ret, ret_len);
+
+        while (r == 0 && *ret_len > 0 && (*ret)[*ret_len - 1] == '\0')
+                (*ret_len)--;
+        return r;
+}
+
+/* How many lines are bad, and the number of the first, from 1. */
+static size_t count_bad(const char *data, size_t len, size_t *ret_first) {
+        size_t bad = 0, number = 1;
+
+        for (size_t at = 0, n; at < len; at += n, number++) {
+                int64_t written;
+
+                n = line_length(data + at, len - at);
+                if (line_time(data + at, n, &written) == -EBADMSG && bad++ == 0)
+                        *ret_first = number;
+        }
+        return bad;
+}
+
+static void say_bad(const RecordStore *s, const char *data, size_t len) {
+        size_t first = 0, bad = count_bad(data, len, &first);
+
+        if (bad > 0)
+                log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_RECORD_BAD, NULL,
+                         "%s/%s:%zu: damaged; removing %zu such line%s: how those executions ended is forgotten", s->path,
+                         TOMBSTONES, first, bad, bad == 1 ? "" : "s");
+}
+
 /* The caller holds the lock of fd. A failure leaves a file that is larger than it should be, no more. */
 static void prune_file(const RecordStore *s, int fd) {
         char *data CLEANUP_FREE = NULL;
         Buf b CLEANUP_BUF = {};
         size_t len = 0;
-        int r = file_read_fd(fd, RECORD_TOMBSTONES_FILE_MAX, &data, &len);
+        int r = read_lines(fd, &data, &len);
 
-        while (r == 0 && len > 0 && data[len - 1] == '\0')
-                len--;
-        if (r == 0)
+        if (r == 0) {
+                say_bad(s, data, len);
                 r = prune(data, len, clock_wall_sec(), &b);
+        }
         if (r > 0)
                 r = file_replace_at(s->fd, TOMBSTONES, b.data ? b.data : "", b.len, 0600);
         if (r < 0)
@@ -240,6 +272,21 @@ int record_tombstone_add(RecordStore *s, const JobKey *key, ProtoStatus status, 
         if (end / PRUNE_STEP != (end - (off_t) line.len) / PRUNE_STEP)
                 prune_file(s, fd);
         return 0;
+}
+
+void record_tombstones_check(RecordStore *s) {
+        int reader CLEANUP_FD = openat(s->fd, TOMBSTONES, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+        int fd CLEANUP_FD = -1;
+        char *data CLEANUP_FREE = NULL;
+        bool is_new = false;
+        size_t len = 0, first;
+
+        /* Without the lock first: it is held for a sync at a time, and what is found may be a line that is being written. */
+        if (reader < 0 || read_lines(reader, &data, &len) < 0 || count_bad(data, len, &first) == 0)
+                return;
+        fd = open_locked(s, &is_new);
+        if (fd >= 0)
+                prune_file(s, fd);
 }
 
 /* ---- find ---- */

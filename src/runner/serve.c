@@ -213,23 +213,6 @@ static int tell_runs(Request *q, WireRun *runs, size_t n) {
         return 0;
 }
 
-static int inventory(Request *q) {
-        RecordStore *store CLEANUP(record_store_free) = NULL;
-        WireRun *runs CLEANUP_FREE = NULL;
-        Error e = {};
-        size_t n = 0;
-        int r = record_store_open(q->config->state_directory, &store, &e);
-
-        if (r == 0)
-                r = record_store_list(store, q->message.key.thing, &runs, &n, &e);
-        if (r < 0) {
-                log_full(LOG_LEVEL_ERROR, NULL, MESSAGE_ID_RECORD_BAD, NULL, "cannot list the runs: %s",
-                         e.text);
-                return refuse(q, e.text);
-        }
-        return tell_runs(q, runs, n) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
-}
-
 /* A directory below RUNTIME that is ours alone. */
 static int open_private(const Request *q, const char *name, Error *e) {
         int fd CLEANUP_FD = -1;
@@ -259,6 +242,50 @@ static int open_directories(Request *q, Run *run, Error *e) {
                 return run->runs_fd;
         run->slots_fd = open_private(q, "slots", e);
         return MIN_OF(run->slots_fd, 0);
+}
+
+/* What a crash left of runs that were just being prepared: nothing was promised, and their jobs may never be asked for again. */
+static void remove_torn(Request *q, RecordStore *store) {
+        const JobKey *torn;
+        size_t n = record_store_torn(store, &torn);
+        Run run CLEANUP_RUN = RUN_EMPTY;
+        Error e = {};
+
+        if (n == 0 || open_directories(q, &run, &e) < 0)
+                return;
+        for (size_t i = 0; i < n; i++) {
+                ino_t holder;
+
+                job_key_format(&torn[i], run.key_text);
+                if (keylock_take(run.runs_fd, run.key_text, &run.lock, &holder, &e) <= 0)
+                        continue; /* it is being written right now */
+                if (record_open(store, &torn[i], &run.record, &run.state, &e) < 0)
+                        log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_RECORD_BAD, NULL, "%s, ignoring", e.text);
+                run.record = record_free(run.record);
+                record_state_done(&run.state);
+                run.state = (RecordState){};
+                keylock_release(&run.lock);
+        }
+}
+
+static int inventory(Request *q) {
+        RecordStore *store CLEANUP(record_store_free) = NULL;
+        WireRun *runs CLEANUP_FREE = NULL;
+        Error e = {};
+        size_t n = 0;
+        int r = record_store_open(q->config->state_directory, &store, &e);
+
+        if (r == 0)
+                r = record_store_list(store, q->message.key.thing, &runs, &n, &e);
+        if (r < 0) {
+                log_full(LOG_LEVEL_ERROR, NULL, MESSAGE_ID_RECORD_BAD, NULL, "cannot list the runs: %s",
+                         e.text);
+                return refuse(q, e.text);
+        }
+        r = tell_runs(q, runs, n);
+        remove_torn(q, store);
+        record_tombstones_check(store);
+        return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 /* 1 = the key is ours; 0 = its live runner has the connection now; negative errno. */

@@ -987,6 +987,10 @@ START_TEST(bad_tombstone_lines_are_skipped) {
         ck_assert_str_eq(reason_of(&b), "b");
         ck_assert_str_eq(reason_of(&c), "c");
         ck_assert_uint_eq(count_file_lines(path_of("tombstones")), 4);
+        record_tombstones_check(store);
+        ck_assert_uint_eq(count_file_lines(path_of("tombstones")), 2);
+        ck_assert_str_eq(reason_of(&b), "b");
+        ck_assert_str_eq(reason_of(&c), "c");
 }
 END_TEST
 

@@ -1053,6 +1053,69 @@ START_TEST(inventory_of_many_runs) {
 }
 END_TEST
 
+static char *record_of_key(void) {
+        return text_of("%s/state/runs/t1.job-1.%d.1700000000.record", base, (int) key.number);
+}
+
+/* What a crash leaves of a record in its first moment goes with the next inventory: nobody may ask for that job again. */
+START_TEST(torn_records_go_with_the_inventory) {
+        WireMessage ask = { .type = WIRE_INVENTORY };
+        Peer p = start(), live;
+        int fd;
+
+        (void) strcpy(ask.key.thing, "t1");
+        say_message(&p, &ask);
+        expect(&p, WIRE_RUNS);
+        ck_assert_int_eq(ended(&p), 0);
+        fd = open(record_of_key(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        ck_assert_int_ge(fd, 0);
+        (void) close(fd);
+        /* One that somebody is working on stays. */
+        key.number = 2;
+        handler("ok", "exit 0");
+        live = start();
+        prepare(&live, "{\"operation\":\"ok\"}");
+        expect(&live, WIRE_PLAN);
+        ck_assert_int_eq(truncate(record_of_key(), 0), 0);
+        p = start();
+        say_message(&p, &ask);
+        ck_assert_uint_eq(expect(&p, WIRE_RUNS)->n_runs, 0);
+        ck_assert_int_eq(ended(&p), 0);
+        ck_assert_int_eq(access(record_of_key(), F_OK), 0);
+        key.number = 1;
+        ck_assert_int_eq(access(record_of_key(), F_OK), -1);
+        ck_assert_int_eq(shutdown(live.fd, SHUT_RDWR), 0);
+        ck_assert_int_eq(ended(&live), 0);
+}
+END_TEST
+
+START_TEST(damaged_tombstones_are_named_once) {
+        WireMessage ask = { .type = WIRE_INVENTORY };
+        char *tombstones = text_of("%s/state/tombstones", base);
+        Peer p;
+        int fd;
+
+        (void) strcpy(ask.key.thing, "t1");
+        handler("ok", "exit 0");
+        p = run("{\"operation\":\"ok\"}");
+        expect_result(&p, PROTO_STATUS_SUCCEEDED);
+        acknowledge(&p);
+        fd = open(tombstones, O_WRONLY | O_CLOEXEC);
+        ck_assert_int_ge(fd, 0);
+        ck_assert_int_eq(pwrite(fd, "X", 1, 3), 1);
+        (void) close(fd);
+        for (int i = 0; i < 2; i++) {
+                p = start();
+                say_message(&p, &ask);
+                expect(&p, WIRE_RUNS);
+                ck_assert_int_eq(ended(&p), 0);
+        }
+        tombstones = strstr(read_file(path_of("log")), "/state/tombstones:1: damaged; removing 1 such line:");
+        ck_assert_ptr_nonnull(tombstones);
+        ck_assert_ptr_null(strstr(tombstones + 1, "/state/tombstones"));
+}
+END_TEST
+
 START_TEST(connection_by_socket_activation) {
         Peer p;
 
@@ -1690,6 +1753,8 @@ static TCase *program_cases(void) {
         tcase_add_test(c, slot_of_a_dead_runner_is_cleared_first);
         tcase_add_test(c, cancel_while_waiting_for_a_slot);
         tcase_add_test(c, inventory_of_many_runs);
+        tcase_add_test(c, torn_records_go_with_the_inventory);
+        tcase_add_test(c, damaged_tombstones_are_named_once);
         tcase_add_test(c, connection_by_socket_activation);
         tcase_add_test(c, configuration_is_chosen_by_thing);
         tcase_add_test(c, only_the_agent_is_served);
