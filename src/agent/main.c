@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "agent/agent.h"
+#include "agent/policy.h"
 #include "build-config.h"
 
 enum { EXIT_USAGE = 2, EXIT_CONFIG = 78 };
@@ -16,7 +17,7 @@ typedef struct Arguments {
         const char *config;
         const char *log;  /* as given, or NULL */
         LogTarget target;
-        bool check_config;
+        bool check_config, print_policy;
 } Arguments;
 
 static void print_help(FILE *to) {
@@ -25,6 +26,7 @@ static void print_help(FILE *to) {
                      "\n"
                      "  --config FILE         configuration (default /etc/iot-jobs/agent.conf)\n"
                      "  --check-config        say every problem of the configuration and exit: 0 = none, 1 = some\n"
+                     "  --print-policy        print the smallest AWS IoT policy with which this configuration works, as JSON\n"
                      "  --log=journal|stderr  where log lines go (default: the journal if stderr is connected to it)\n"
                      "  --version             print the version\n"
                      "  --help                print this\n"
@@ -36,11 +38,12 @@ static void print_help(FILE *to) {
 
 /* 0 = go on, 1 = done (help, version), -EINVAL = usage. */
 static int parse_arguments(int argc, char **argv, Arguments *ret) {
-        enum { ARG_CONFIG = 256, ARG_CHECK, ARG_LOG, ARG_VERSION, ARG_HELP };
+        enum { ARG_CONFIG = 256, ARG_CHECK, ARG_POLICY, ARG_LOG, ARG_VERSION, ARG_HELP };
         static const struct option options[] = {
                 { "config", required_argument, NULL, ARG_CONFIG }, { "check-config", no_argument, NULL, ARG_CHECK },
-                { "log", required_argument, NULL, ARG_LOG },       { "version", no_argument, NULL, ARG_VERSION },
-                { "help", no_argument, NULL, ARG_HELP },           {},
+                { "print-policy", no_argument, NULL, ARG_POLICY }, { "log", required_argument, NULL, ARG_LOG },
+                { "version", no_argument, NULL, ARG_VERSION },     { "help", no_argument, NULL, ARG_HELP },
+                {},
         };
 
         *ret = (Arguments) { .config = "/etc/iot-jobs/agent.conf", .target = LOG_TARGET_AUTO };
@@ -51,6 +54,9 @@ static int parse_arguments(int argc, char **argv, Arguments *ret) {
                         break;
                 case ARG_CHECK:
                         ret->check_config = true;
+                        break;
+                case ARG_POLICY:
+                        ret->print_policy = true;
                         break;
                 case ARG_LOG:
                         ret->log = optarg;
@@ -94,6 +100,31 @@ static int check_config(const char *path) {
         if (!bad)
                 (void) printf("%s: no problem found\n", path);
         return bad ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+/* The policy alone on stdout, so that it can be piped into "aws iot create-policy"; what is left to do on stderr. */
+static int print_policy(const char *path) {
+        Config *c CLEANUP(config_free) = NULL;
+        Buf text CLEANUP_BUF = {};
+        bool bad = false;
+        int r;
+
+        if (config_load(path, say_problem, &bad, &c) < 0)
+                return EXIT_CONFIG;
+        r = policy_format(&(PolicyScope) { .region = c->region, .client_id = c->client_id, .thing = c->thing_name }, &text);
+        if (r < 0) {
+                (void) fprintf(stderr, "iot-jobs-agent: %s\n", strerrordesc_np(-r));
+                return EXIT_FAILURE;
+        }
+        (void) fputs(text.data, stdout);
+        (void) fprintf(stderr, "Replace ACCOUNT by the number of the AWS account%s.\n",
+                       c->region ? "" : ", and REGION by the region: neither credentials.region nor the endpoint tells it");
+        if (r > 0)
+                (void) fprintf(stderr,
+                               "With a thing name this long the exact topics would not fit into the %d characters of a policy: "
+                               "every Jobs topic of the thing may be subscribed.\n",
+                               POLICY_SIZE_MAX);
+        return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 /* Before any thread exists: the loop takes these through a signalfd, and no other thread may get them. */
@@ -142,6 +173,8 @@ int main(int argc, char **argv) {
                 return r < 0 ? EXIT_USAGE : EXIT_SUCCESS;
         if (args.check_config)
                 return check_config(args.config);
+        if (args.print_policy)
+                return print_policy(args.config);
         (void) mallopt(M_ARENA_MAX, 1); /* a second arena for the network thread would cost more than the lock */
         log_open("iot-jobs-agent", args.target);
         block_signals();

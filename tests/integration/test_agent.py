@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Manners of the agent as a program: options, exit codes, signals, service notification, reload."""
 
+import json
 import os
 import signal
 import socket
@@ -64,6 +65,31 @@ class Options(LabTest):
         code, out = self.check_config(policy={"run_command": True})
         self.assertEqual(code, 1)
         self.assertRegex(out, r"policy\.run_command.*not supported yet")
+
+    def test_print_policy(self):
+        """stdout is a policy and nothing else; what it allows is tests/unit/test-policy.c's business."""
+        path = self.lab.write_config(endpoint="x-ats.iot.cn-north-1.amazonaws.com.cn", client_id="gate 3")
+        r = run(AGENT, "--config", path, "--print-policy")
+        self.assertEqual(r.returncode, 0, r.stderr)
+        policy = json.loads(r.stdout)
+        self.assertEqual(policy["Statement"][0], {"Effect": "Allow", "Action": "iot:Connect",
+                                                  "Resource": ["arn:aws-cn:iot:cn-north-1:ACCOUNT:client/gate 3"]})
+        self.assertEqual({s["Action"] for s in policy["Statement"]},
+                         {"iot:Connect", "iot:Subscribe", "iot:Receive", "iot:Publish"})
+        self.assertIn(f"/$aws/things/{self.lab.thing}/jobs/", r.stdout)
+        self.assertIn("ACCOUNT", r.stderr)
+        self.assertNotIn("REGION", r.stdout + r.stderr)
+
+    def test_print_policy_of_an_unknown_region(self):
+        r = run(AGENT, "--config", self.lab.write_config(), "--print-policy")
+        self.assertEqual(r.returncode, 0, r.stderr)
+        self.assertIn("arn:aws:iot:REGION:ACCOUNT:client/", r.stdout)
+        self.assertIn("REGION", r.stderr)
+
+    def test_print_policy_needs_a_configuration(self):
+        r = run(AGENT, "--config", self.lab.write_config(thing_name="a/b"), "--print-policy")
+        self.assertEqual((r.returncode, r.stdout), (78, ""))
+        self.assertIn("thing_name", r.stderr)
 
     def test_syntax_error_names_file_and_line(self):
         code, out = self.check_config(text='thing_name = "x";\nendpoint = ;\n')
