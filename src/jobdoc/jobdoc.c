@@ -10,146 +10,10 @@
 #include "base/utf8.h"
 #include "jobdoc/internal.h"
 
-enum { QUOTED_MAX = 64 }; /* UTF-16 units of the document that a reason repeats */
-
-int job_fault(const Parser *p, const char *where, const char *member, const char *format, ...) {
-        char *reason = p->fault->reason;
-        size_t len;
-        va_list ap;
-
-        va_start(ap, format);
-        (void) vsnprintf(reason, sizeof p->fault->reason, format, ap);
-        va_end(ap);
-        len = strlen(reason);
-        while (len > 0 && !utf8_valid(reason, len)) /* cut inside a character */
-                reason[--len] = '\0';
-        (void) snprintf(p->fault->path, sizeof p->fault->path, "%s%s%s", where,
-                        where[0] && member[0] ? "." : "", member);
-        return -EINVAL;
-}
-
-/* The same with the offending text in front: `"/opt" is not in policy.paths`. */
-static int fault_quoting(const Parser *p, const char *where, const char *member, const char *text,
-                         const char *what) {
-        CLEANUP_FREE char *clean = text_sanitize(text, strlen(text), QUOTED_MAX, false);
-
-        return clean ? job_fault(p, where, member, "\"%s\" %s", clean, what) : -ENOMEM;
-}
-
-/* ---- members ---- */
-
-/* NULL if absent; null counts as absent. */
-static json_t *member(const json_t *o, const char *name) {
-        json_t *value = json_object_get(o, name);
-
-        return json_is_null(value) ? NULL : value;
-}
-
-/* ""? A template's placeholder left without a value. */
-static bool is_blank(const json_t *value) {
-        return json_is_string(value) && json_string_length(value) == 0;
-}
-
-/* 0 with *ret = NULL if absent. */
-static int get_string(const Parser *p, const json_t *o, const char *where, const char *name,
-                      const char **ret) {
-        const json_t *value = member(o, name);
-
-        *ret = NULL;
-        if (!value)
-                return 0;
-        if (!json_is_string(value))
-                return job_fault(p, where, name, "a string expected");
-        *ret = json_string_value(value);
-        return 0;
-}
-
-static int need_string(const Parser *p, const json_t *o, const char *where, const char *name,
-                       const char **ret) {
-        int r = get_string(p, o, where, name, ret);
-
-        if (r == 0 && !*ret)
-                return job_fault(p, where, name, "missing");
-        if (r == 0 && !**ret)
-                return job_fault(p, where, name, "empty");
-        return r;
-}
-
-static int need_object(const Parser *p, const json_t *o, const char *where, const char *name,
-                       const json_t **ret) {
-        const json_t *value = member(o, name);
-
-        if (!value)
-                return job_fault(p, where, name, "missing");
-        if (!json_is_object(value))
-                return job_fault(p, where, name, "an object expected");
-        *ret = value;
-        return 0;
-}
-
-/* true, false, "true", "false". *ret stays as it is if absent or "". */
-static int get_bool(const Parser *p, const json_t *o, const char *where, const char *name, bool *ret) {
-        const json_t *value = member(o, name);
-
-        if (!value || is_blank(value))
-                return 0;
-        if (json_is_boolean(value))
-                *ret = json_is_true(value);
-        else if (json_is_string(value) && strcmp(json_string_value(value), "true") == 0)
-                *ret = true;
-        else if (json_is_string(value) && strcmp(json_string_value(value), "false") == 0)
-                *ret = false;
-        else
-                return job_fault(p, where, name, "true or false expected");
-        return 0;
-}
-
-static bool digits_parse(const char *text, int64_t *ret) {
-        size_t n = strspn(text, "0123456789");
-        int64_t v = 0;
-
-        if (n == 0 || n > 18 || text[n])
-                return false;
-        for (; *text; text++)
-                v = v * 10 + (*text - '0');
-        *ret = v;
-        return true;
-}
-
-/* 8, 8.0, "8": a whole number from 0 to max. *ret stays as it is if absent or "". */
-static int get_count(const Parser *p, const json_t *o, const char *where, const char *name, int64_t max,
-                     int64_t *ret) {
-        const json_t *value = member(o, name);
-        int64_t v = -1;
-
-        if (!value || is_blank(value))
-                return 0;
-        if (json_is_integer(value))
-                v = json_integer_value(value);
-        else if (json_is_real(value)) {
-                double real = json_real_value(value);
-
-                if (real >= 0 && real <= (double) max)
-                        v = (int64_t) real;
-                if ((double) v < real || (double) v > real)
-                        v = -1;
-        } else if (!json_is_string(value) || !digits_parse(json_string_value(value), &v))
-                v = -1;
-        if (v < 0 || v > max)
-                return job_fault(p, where, name, "a whole number from 0 to %" PRId64 " expected", max);
-        *ret = v;
-        return 0;
-}
-
-static int copy_string(const char *text, char **ret) {
-        *ret = strdup(text);
-        return *ret ? 0 : -ENOMEM;
-}
-
 /* ---- what both forms have ---- */
 
 static int parse_args(const Parser *p, const json_t *o, const char *where, JobStep *step) {
-        const json_t *list = member(o, "args");
+        const json_t *list = job_member(o, "args");
         char at[96];
         int r = 0;
 
@@ -168,7 +32,7 @@ static int parse_args(const Parser *p, const json_t *o, const char *where, JobSt
                         return job_fault(p, where, at, "a string expected");
                 if (json_string_length(arg) > JOBDOC_ARG_BYTES_MAX)
                         return job_fault(p, where, at, "longer than %d bytes", JOBDOC_ARG_BYTES_MAX);
-                r = copy_string(json_string_value(arg), &step->args[step->n_args]);
+                r = job_copy_string(json_string_value(arg), &step->args[step->n_args]);
                 step->n_args += r == 0;
         }
         return r;
@@ -185,7 +49,7 @@ static size_t path_length(const char *path) {
 
 static int parse_path(const Parser *p, const json_t *o, const char *where, JobStep *step) {
         const char *path;
-        int r = get_string(p, o, where, "path", &path);
+        int r = job_get_string(p, o, where, "path", &path);
 
         if (r < 0)
                 return r;
@@ -194,18 +58,32 @@ static int parse_path(const Parser *p, const json_t *o, const char *where, JobSt
         for (const char *const *allowed = p->policy->paths; allowed && *allowed; allowed++)
                 if (path_length(path) == path_length(*allowed) &&
                     strncmp(path, *allowed, path_length(path)) == 0)
-                        return copy_string(*allowed, &step->directory);
-        return fault_quoting(p, where, "path", path, "is not allowed (policy.paths)");
+                        return job_copy_string(*allowed, &step->directory);
+        return job_fault_quoting(p, where, "path", path, "is not allowed (policy.paths)");
 }
 
-/* Naming the user a step runs as anyway changes nothing; run_as stays NULL. */
-static int check_run_as(const Parser *p, const json_t *o, const char *where) {
-        const char *user;
-        int r = get_string(p, o, where, "runAsUser", &user);
+/* Whom the step runs as unless its document says otherwise. */
+static const char *usual_user(const JobPolicy *policy, const JobStep *step) {
+        for (const JobFact *f = policy->handler_users; step->handler && f && f->name; f++)
+                if (strcmp(f->name, step->handler) == 0)
+                        return f->value;
+        return policy->user;
+}
 
-        if (r < 0 || !user || !*user || (p->policy->user && strcmp(user, p->policy->user) == 0))
+/* Naming the user a step runs as anyway changes nothing; run_as stays NULL. The handler must be known. */
+static int parse_run_as(const Parser *p, const json_t *o, const char *where, JobStep *step) {
+        const char *user, *usual = usual_user(p->policy, step);
+        int r = job_get_string(p, o, where, "runAsUser", &user);
+
+        if (r < 0 || !user || !*user)
                 return r;
-        return fault_quoting(p, where, "runAsUser", user, "is not allowed (policy.run_as)");
+        r = job_copy_string(user, &step->run_as_given);
+        if (r < 0 || (usual && strcmp(user, usual) == 0))
+                return r;
+        for (const char *const *allowed = p->policy->run_as; allowed && *allowed; allowed++)
+                if (strcmp(user, *allowed) == 0)
+                        return job_copy_string(user, &step->run_as);
+        return job_fault_quoting(p, where, "runAsUser", user, "is not allowed (policy.run_as)");
 }
 
 static int check_handler(const Parser *p, const char *where, const char *member_name, const char *handler) {
@@ -215,7 +93,7 @@ static int check_handler(const Parser *p, const char *where, const char *member_
         if (handler_name_valid(handler, &why))
                 return 0;
         (void) snprintf(what, sizeof what, "is not a handler name: %s", why);
-        return fault_quoting(p, where, member_name, handler, what);
+        return job_fault_quoting(p, where, member_name, handler, what);
 }
 
 /* Room for n steps. */
@@ -243,24 +121,24 @@ static int parse_operation(const Parser *p, const json_t *document, const char *
                 return r;
         step = add_step(p, "");
         step->try_suffix = true;
-        r = copy_string(operation, &step->name);
+        r = job_copy_string(operation, &step->name);
         if (r == 0)
-                r = copy_string(operation, &step->handler);
+                r = job_copy_string(operation, &step->handler);
         if (r == 0)
                 r = parse_args(p, document, "", step);
         if (r == 0)
                 r = parse_path(p, document, "", step);
         if (r == 0)
-                r = check_run_as(p, document, "");
+                r = parse_run_as(p, document, "", step);
         if (r == 0)
-                r = get_count(p, document, "", "allowStdErr", INT32_MAX, &step->allow_stderr);
+                r = job_get_count(p, document, "", "allowStdErr", INT32_MAX, &step->allow_stderr);
         return r;
 }
 
 /* ---- steps form ---- */
 
 static int check_version(const Parser *p, const json_t *document) {
-        const json_t *version = member(document, "version");
+        const json_t *version = job_member(document, "version");
 
         if (!version)
                 return job_fault(p, "", "version", "missing");
@@ -271,58 +149,56 @@ static int check_version(const Parser *p, const json_t *document) {
         return job_fault(p, "", "version", "\"1.0\" expected");
 }
 
-static int check_conditions(const Parser *p, const json_t *document) {
-        const json_t *conditions = member(document, "conditions");
-
-        if (conditions && !json_is_array(conditions))
-                return job_fault(p, "", "conditions", "a list expected");
-        if (json_array_size(conditions) > 0)
-                return job_fault(p, "", "conditions", "not supported by this version");
-        return 0;
-}
-
-static int check_type(const Parser *p, const json_t *action, const char *where) {
+static int parse_type(const Parser *p, const json_t *action, const char *where, JobStep *step) {
         const char *type;
-        int r = need_string(p, action, where, "type", &type);
+        int r = job_need_string(p, action, where, "type", &type);
 
         if (r < 0 || strcmp(type, "runHandler") == 0)
                 return r;
-        if (strcmp(type, "runCommand") == 0)
+        step->command = strcmp(type, "runCommand") == 0;
+        if (step->command && p->policy->run_command)
+                return 0;
+        if (step->command)
                 return job_fault(p, where, "type", "runCommand is not allowed (policy.run_command)");
-        return fault_quoting(p, where, "type", type,
-                             "is not a type of step; runHandler or runCommand expected");
+        return job_fault_quoting(p, where, "type", type,
+                                 "is not a type of step; runHandler or runCommand expected");
 }
 
 static int parse_name(const Parser *p, const json_t *action, const char *where, JobStep *step) {
         const char *name;
-        int r = need_string(p, action, where, "name", &name);
+        int r = job_need_string(p, action, where, "name", &name);
 
         if (r < 0)
                 return r;
         if (strlen(name) > JOBDOC_NAME_MAX)
                 return job_fault(p, where, "name", "longer than %d bytes", JOBDOC_NAME_MAX);
-        return copy_string(name, &step->name);
+        return job_copy_string(name, &step->name);
+}
+
+static int parse_handler(const Parser *p, const json_t *input, const char *where, JobStep *step) {
+        const char *handler;
+        int r = job_need_string(p, input, where, "handler", &handler);
+
+        if (r == 0)
+                r = check_handler(p, where, "handler", handler);
+        if (r == 0)
+                r = job_copy_string(handler, &step->handler);
+        if (r == 0)
+                r = parse_args(p, input, where, step);
+        if (r == 0)
+                r = parse_path(p, input, where, step);
+        return r;
 }
 
 static int parse_input(const Parser *p, const json_t *action, const char *where, JobStep *step) {
         const json_t *input;
-        const char *handler;
         char at[sizeof step->path + 8];
-        int r = need_object(p, action, where, "input", &input);
+        int r = job_need_object(p, action, where, "input", &input);
 
         if (r < 0)
                 return r;
         (void) snprintf(at, sizeof at, "%s.input", where);
-        r = need_string(p, input, at, "handler", &handler);
-        if (r == 0)
-                r = check_handler(p, at, "handler", handler);
-        if (r == 0)
-                r = copy_string(handler, &step->handler);
-        if (r == 0)
-                r = parse_args(p, input, at, step);
-        if (r == 0)
-                r = parse_path(p, input, at, step);
-        return r;
+        return step->command ? job_command_parse(p, input, at, step) : parse_handler(p, input, at, step);
 }
 
 /* One entry of `steps`, or `finalStep`; `where` is its path. */
@@ -334,7 +210,7 @@ static int parse_step(const Parser *p, const json_t *entry, const char *where, b
 
         if (!json_is_object(entry))
                 return job_fault(p, where, "", "an object expected");
-        r = need_object(p, entry, where, "action", &action);
+        r = job_need_object(p, entry, where, "action", &action);
         if (r < 0)
                 return r;
         (void) snprintf(at, sizeof at, "%s.action", where);
@@ -342,20 +218,20 @@ static int parse_step(const Parser *p, const json_t *entry, const char *where, b
         step->final = final;
         r = parse_name(p, action, at, step);
         if (r == 0)
-                r = check_type(p, action, at);
+                r = parse_type(p, action, at, step);
         if (r == 0)
                 r = parse_input(p, action, at, step);
         if (r == 0)
-                r = check_run_as(p, action, at);
+                r = parse_run_as(p, action, at, step);
         if (r == 0)
-                r = get_bool(p, action, at, "ignoreStepFailure", &step->ignore_failure);
+                r = job_get_bool(p, action, at, "ignoreStepFailure", &step->ignore_failure);
         if (r == 0)
-                r = get_count(p, action, at, "allowStdErr", INT32_MAX, &step->allow_stderr);
+                r = job_get_count(p, action, at, "allowStdErr", INT32_MAX, &step->allow_stderr);
         return r;
 }
 
 static int parse_steps(const Parser *p, const json_t *document) {
-        const json_t *steps = member(document, "steps"), *final = member(document, "finalStep");
+        const json_t *steps = job_member(document, "steps"), *final = job_member(document, "finalStep");
         char at[32];
         int r;
 
@@ -381,7 +257,7 @@ static int parse_steps_form(const Parser *p, const json_t *document) {
         int r = check_version(p, document);
 
         if (r == 0)
-                r = check_conditions(p, document);
+                r = job_conditions_check(p, document);
         if (r == 0)
                 r = parse_steps(p, document);
         return r;
@@ -389,40 +265,67 @@ static int parse_steps_form(const Parser *p, const json_t *document) {
 
 /* ---- the document ---- */
 
+/* Whatever stood beside the JWS would be signed by nobody. */
+static int parse_signed(const Parser *p, const json_t *document) {
+        const char *jws, *name;
+        json_t *value;
+        int r;
+
+        switch (p->policy->signature) {
+        case JOB_SIGNATURE_UNSUPPORTED:
+                return job_fault(p, "", "jws", "signed documents are not supported by this version");
+        case JOB_SIGNATURE_VERIFIED:
+                return job_fault(p, "", "jws", "a signed document inside a signed document");
+        case JOB_SIGNATURE_OPTIONAL:
+        case JOB_SIGNATURE_REQUIRED:
+                break;
+        }
+        r = job_need_string(p, document, "", "jws", &jws);
+        if (r < 0)
+                return r;
+        json_object_foreach((json_t *) document, name, value)
+                if (strcmp(name, "jws") != 0 && !json_is_null(value))
+                        return job_fault_quoting(p, "", "jws", name, "stands beside it, where nothing is signed");
+        return job_copy_string(jws, &p->doc->jws);
+}
+
 /* `operation` makes the operation form, a `version`, `steps` or `finalStep` the steps form. A document with an operation may
  * have members of its own by those names, but a list of steps beside it leaves open which of the two is meant. */
 static int parse_form(const Parser *p, const json_t *document) {
         const char *operation;
         int r;
 
-        if (member(document, "jws"))
-                return job_fault(p, "", "jws", "signed documents are not supported by this version");
-        if (member(document, "operation")) {
-                if (json_is_array(member(document, "steps")))
+        if (job_member(document, "operation")) {
+                if (json_is_array(job_member(document, "steps")))
                         return job_fault(p, "", "operation",
                                          "given together with steps; one of the two expected");
-                r = need_string(p, document, "", "operation", &operation);
+                r = job_need_string(p, document, "", "operation", &operation);
                 if (r == 0)
                         r = check_handler(p, "", "operation", operation);
                 return r < 0 ? r : parse_operation(p, document, operation);
         }
-        if (member(document, "steps"))
+        if (job_member(document, "steps"))
                 return parse_steps_form(p, document);
         if (p->policy->fallback)
                 return parse_operation(p, document, p->policy->fallback);
-        if (member(document, "version") || member(document, "finalStep"))
+        if (job_member(document, "version") || job_member(document, "finalStep"))
                 return parse_steps_form(p, document);
         return job_fault(p, "", "operation", "missing, and so is steps; one of the two expected");
 }
 
 static int parse_document(const Parser *p, const json_t *document) {
         int64_t timeout = 0;
-        int r = parse_form(p, document);
+        int r;
 
+        if (job_member(document, "jws"))
+                return parse_signed(p, document);
+        if (p->policy->signature == JOB_SIGNATURE_REQUIRED)
+                return job_fault(p, "", "jws", "missing; only signed documents are taken (policy.require_signature)");
+        r = parse_form(p, document);
         if (r == 0)
-                r = get_bool(p, document, "", "includeStdOut", &p->doc->include_stdout);
+                r = job_get_bool(p, document, "", "includeStdOut", &p->doc->include_stdout);
         if (r == 0)
-                r = get_count(p, document, "", "timeout", JOBDOC_TIMEOUT_MAX, &timeout);
+                r = job_get_count(p, document, "", "timeout", JOBDOC_TIMEOUT_MAX, &timeout);
         if (r == 0)
                 r = job_parameters_parse(p, document);
         p->doc->timeout = timeout > 0 ? timeout : -1;
@@ -456,6 +359,7 @@ static void step_done(JobStep *s) {
         free(s->handler);
         free(s->directory);
         free(s->run_as);
+        free(s->run_as_given);
         for (size_t i = 0; i < s->n_args; i++)
                 free(s->args[i]);
         free(s->args);
@@ -470,5 +374,6 @@ void jobdoc_done(JobDoc *d) {
                 free(d->parameters[i].value);
         }
         free(d->parameters);
+        free(d->jws);
         *d = (JobDoc){ 0 };
 }

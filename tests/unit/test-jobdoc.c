@@ -10,6 +10,14 @@
 
 static const char *const allowed_paths[] = { "/opt/vendor/handlers", "/srv/jobs/", NULL };
 static const JobPolicy policy = { .paths = allowed_paths, .user = "root" };
+static const char *const run_as[] = { "www-data", NULL };
+static const JobFact handler_users[] = { { "own-user", "alice" }, {} };
+static const JobPolicy permissive = { .paths = allowed_paths,
+                                      .user = "root",
+                                      .run_as = run_as,
+                                      .handler_users = handler_users,
+                                      .run_command = true,
+                                      .signature = JOB_SIGNATURE_OPTIONAL };
 static const JobPolicy with_fallback = { .paths = allowed_paths, .user = "root", .fallback = "catch-all" };
 
 static JobDoc parse(const char *text) {
@@ -37,173 +45,12 @@ static void expect_fault(const char *text, size_t len, const char *path, const c
 
 /* clang-format off */
 
-/* A steps document around one action, and around the input of one action. */
+/* A steps document around one action. */
 #define STEPS(action) "{\"version\":\"1.0\",\"steps\":[{\"action\":" action "}]}"
-#define ACTION(members) STEPS("{\"name\":\"A\",\"type\":\"runHandler\"," members "}")
-#define INPUT(members) ACTION("\"input\":{" members "}")
 #define GOOD "{\"action\":{\"name\":\"A\",\"type\":\"runHandler\",\"input\":{\"handler\":\"a.sh\"}}}"
-#define SECOND(members) "{\"version\":\"1.0\",\"steps\":[" GOOD ",{\"action\":{" members "}}]}"
-#define FINAL(value) "{\"version\":\"1.0\",\"steps\":[" GOOD "],\"finalStep\":" value "}"
-#define TOP(members) "{\"version\":\"1.0\",\"steps\":[" GOOD "]," members "}"
 #define OPERATION(members) "{\"operation\":\"a\"," members "}"
 
-#define COUNT_EXPECTED "a whole number from 0 to 2147483647 expected"
-#define SECONDS_EXPECTED "a whole number from 0 to 31536000 expected"
-#define LEFTOVER "is not a handler name: an editor's or package manager's leftover"
-#define CHARACTERS "is not a handler name: only letters, digits and ._+- are allowed"
-
-static const struct BadDocument {
-        const char *text, *path, *reason;
-} bad[] = {
-        /* not strict JSON */
-        { "", "", "@JSON line 1 column 0: " },
-        { "nonsense", "", "@JSON line 1 column " },
-        { "[]", "", "JSON: an object expected, found an array" },
-        { "\"operation\"", "", "JSON: an object expected, found a string" },
-        { "null", "", "JSON: an object expected, found null" },
-        { "{\"operation\":\"a\"", "", "@JSON line 1 column " },
-        { "{\"operation\":\"a\"}x", "", "@JSON line 1 column " },
-        { "{\"operation\":\"a\",}", "", "@JSON line 1 column " },
-        { "{'operation':'a'}", "", "@JSON line 1 column " },
-        { "{\"operation\":\"a\",\"operation\":\"b\"}", "", "@JSON line 1 column " },
-        { "{\"operation\":\"a\",\"parameters\":{\"x\":1,\"x\":2}}", "", "@JSON line 1 column " },
-        { "{\"operation\":\"a\",\"timeout\":18446744073709551616}", "", "@JSON line 1 column " },
-        { "{\"operation\":\"a\",\"timeout\":1e999}", "", "@JSON line 1 column " },
-        { "{\"operation\":\"a\",\"timeout\":010}", "", "@JSON line 1 column " },
-        { "{\"operation\":\"a\\u0000b\"}", "", "@JSON line 1 column " },
-        { "{\"operation\":\"\\ud800\"}", "", "@JSON line 1 column " },
-        { "{\"operation\":\"\xff\"}", "", "@JSON line 1 column " },
-        { "\xef\xbb\xbf{\"operation\":\"a\"}", "", "@JSON line 1 column " },
-        { "{\"operation\":\"a\",\"x\":NaN}", "", "@JSON line 1 column " },
-
-        /* which form */
-        { "{}", "operation", "missing, and so is steps; one of the two expected" },
-        { "{\"operation\":null}", "operation", "missing, and so is steps; one of the two expected" },
-        { "{\"operation\":\"a\",\"steps\":[]}", "operation", "given together with steps; one of the two expected" },
-        { "{\"version\":\"1.0\"}", "steps", "missing" },
-        { "{\"finalStep\":" GOOD "}", "version", "missing" },
-        { "{\"jws\":\"a.b.c\"}", "jws", "signed documents are not supported by this version" },
-        { OPERATION("\"jws\":\"a.b.c\""), "jws", "signed documents are not supported by this version" },
-
-        /* operation form */
-        { "{\"operation\":3}", "operation", "a string expected" },
-        { "{\"operation\":{}}", "operation", "a string expected" },
-        { "{\"operation\":\"\"}", "operation", "empty" },
-        { "{\"operation\":\"../../bin/sh\"}", "operation", "\"../../bin/sh\" is not a handler name: starts with a dot" },
-        { "{\"operation\":\"a/b\"}", "operation", "\"a/b\" " CHARACTERS },
-        { "{\"operation\":\"a b\"}", "operation", "\"a b\" " CHARACTERS },
-        { "{\"operation\":\"a\\nb\"}", "operation", "\"a | b\" " CHARACTERS },
-        { "{\"operation\":\"\xc3\xa4\"}", "operation", "\"\xc3\xa4\" " CHARACTERS },
-        { "{\"operation\":\"a.dpkg-new\"}", "operation", "\"a.dpkg-new\" " LEFTOVER },
-        { "{\"operation\":\"a~\"}", "operation", "\"a~\" " LEFTOVER },
-        { "{\"operation\":\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"}", "operation",
-          "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\" is not a handler name: longer than 64 characters" },
-        { OPERATION("\"args\":\"x\""), "args", "a list of strings expected" },
-        { OPERATION("\"args\":{}"), "args", "a list of strings expected" },
-        { OPERATION("\"args\":[\"x\",1]"), "args[1]", "a string expected" },
-        { OPERATION("\"args\":[null]"), "args[0]", "a string expected" },
-        { OPERATION("\"path\":\"/opt\""), "path", "\"/opt\" is not allowed (policy.paths)" },
-        { OPERATION("\"path\":\"/opt/vendor/handlers/..\""), "path", "\"/opt/vendor/handlers/..\" is not allowed (policy.paths)" },
-        { OPERATION("\"path\":\"handlers\""), "path", "\"handlers\" is not allowed (policy.paths)" },
-        { OPERATION("\"path\":7"), "path", "a string expected" },
-        { OPERATION("\"runAsUser\":\"bob\""), "runAsUser", "\"bob\" is not allowed (policy.run_as)" },
-        { OPERATION("\"timeout\":-1"), "timeout", SECONDS_EXPECTED },
-        { OPERATION("\"timeout\":1.5"), "timeout", SECONDS_EXPECTED },
-        { OPERATION("\"timeout\":31536001"), "timeout", SECONDS_EXPECTED },
-        { OPERATION("\"timeout\":1e300"), "timeout", SECONDS_EXPECTED },
-        { OPERATION("\"timeout\":-1e300"), "timeout", SECONDS_EXPECTED },
-        { OPERATION("\"timeout\":\"10s\""), "timeout", SECONDS_EXPECTED },
-        { OPERATION("\"timeout\":\" 10\""), "timeout", SECONDS_EXPECTED },
-        { OPERATION("\"timeout\":\"-1\""), "timeout", SECONDS_EXPECTED },
-        { OPERATION("\"timeout\":\"99999999999999999999\""), "timeout", SECONDS_EXPECTED },
-        { OPERATION("\"timeout\":true"), "timeout", SECONDS_EXPECTED },
-        { OPERATION("\"includeStdOut\":\"yes\""), "includeStdOut", "true or false expected" },
-        { OPERATION("\"includeStdOut\":1"), "includeStdOut", "true or false expected" },
-        { OPERATION("\"includeStdOut\":\"True\""), "includeStdOut", "true or false expected" },
-        { OPERATION("\"allowStdErr\":-1"), "allowStdErr", COUNT_EXPECTED },
-        { OPERATION("\"allowStdErr\":\"many\""), "allowStdErr", COUNT_EXPECTED },
-        { OPERATION("\"parameters\":[]"), "parameters", "an object expected" },
-        { OPERATION("\"parameters\":\"x\""), "parameters", "an object expected" },
-
-        /* steps form */
-        { "{\"steps\":[" GOOD "]}", "version", "missing" },
-        { "{\"version\":\"2.0\",\"steps\":[" GOOD "]}", "version", "\"1.0\" expected" },
-        { "{\"version\":\"\",\"steps\":[" GOOD "]}", "version", "\"1.0\" expected" },
-        { "{\"version\":1.1,\"steps\":[" GOOD "]}", "version", "\"1.0\" expected" },
-        { "{\"version\":true,\"steps\":[" GOOD "]}", "version", "\"1.0\" expected" },
-        { "{\"version\":\"1.0\",\"steps\":[]}", "steps", "empty" },
-        { "{\"version\":\"1.0\",\"steps\":{}}", "steps", "a list expected" },
-        { "{\"version\":\"1.0\",\"steps\":\"x\"}", "steps", "a list expected" },
-        { "{\"version\":\"1.0\",\"steps\":[null]}", "steps[0]", "an object expected" },
-        { "{\"version\":\"1.0\",\"steps\":[" GOOD ",[]]}", "steps[1]", "an object expected" },
-        { "{\"version\":\"1.0\",\"steps\":[{}]}", "steps[0].action", "missing" },
-        { STEPS("null"), "steps[0].action", "missing" },
-        { STEPS("[]"), "steps[0].action", "an object expected" },
-        { STEPS("{}"), "steps[0].action.name", "missing" },
-        { STEPS("{\"name\":\"\"}"), "steps[0].action.name", "empty" },
-        { STEPS("{\"name\":1}"), "steps[0].action.name", "a string expected" },
-        { STEPS("{\"name\":\"A\"}"), "steps[0].action.type", "missing" },
-        { STEPS("{\"name\":\"A\",\"type\":1}"), "steps[0].action.type", "a string expected" },
-        { STEPS("{\"name\":\"A\",\"type\":\"runScript\"}"), "steps[0].action.type",
-          "\"runScript\" is not a type of step; runHandler or runCommand expected" },
-        { STEPS("{\"name\":\"A\",\"type\":\"runCommand\",\"input\":{\"command\":\"id\"}}"), "steps[0].action.type",
-          "runCommand is not allowed (policy.run_command)" },
-        { STEPS("{\"name\":\"A\",\"type\":\"runHandler\"}"), "steps[0].action.input", "missing" },
-        { ACTION("\"input\":\"x\""), "steps[0].action.input", "an object expected" },
-        { INPUT(""), "steps[0].action.input.handler", "missing" },
-        { SECOND("\"name\":\"B\",\"type\":\"runHandler\",\"input\":{}"), "steps[1].action.input.handler", "missing" },
-        { INPUT("\"handler\":\"\""), "steps[0].action.input.handler", "empty" },
-        { INPUT("\"handler\":[]"), "steps[0].action.input.handler", "a string expected" },
-        { INPUT("\"handler\":\"/bin/sh\""), "steps[0].action.input.handler", "\"/bin/sh\" " CHARACTERS },
-        { INPUT("\"handler\":\".hidden\""), "steps[0].action.input.handler",
-          "\".hidden\" is not a handler name: starts with a dot" },
-        { INPUT("\"handler\":\"a.sh\",\"args\":\"x\""), "steps[0].action.input.args", "a list of strings expected" },
-        { INPUT("\"handler\":\"a.sh\",\"args\":[\"x\",[\"y\"]]"), "steps[0].action.input.args[1]", "a string expected" },
-        { INPUT("\"handler\":\"a.sh\",\"path\":\"/tmp\""), "steps[0].action.input.path", "\"/tmp\" is not allowed (policy.paths)" },
-        { INPUT("\"handler\":\"a.sh\",\"path\":[]"), "steps[0].action.input.path", "a string expected" },
-        { ACTION("\"input\":{\"handler\":\"a.sh\"},\"runAsUser\":\"www-data\""), "steps[0].action.runAsUser",
-          "\"www-data\" is not allowed (policy.run_as)" },
-        { ACTION("\"input\":{\"handler\":\"a.sh\"},\"runAsUser\":0"), "steps[0].action.runAsUser", "a string expected" },
-        { ACTION("\"input\":{\"handler\":\"a.sh\"},\"ignoreStepFailure\":\"maybe\""), "steps[0].action.ignoreStepFailure",
-          "true or false expected" },
-        { ACTION("\"input\":{\"handler\":\"a.sh\"},\"allowStdErr\":1.5"), "steps[0].action.allowStdErr", COUNT_EXPECTED },
-        { ACTION("\"input\":{\"handler\":\"a.sh\"},\"allowStdErr\":2147483648"), "steps[0].action.allowStdErr", COUNT_EXPECTED },
-        { ACTION("\"input\":{\"handler\":\"a.sh\"},\"allowStdErr\":[]"), "steps[0].action.allowStdErr", COUNT_EXPECTED },
-        { FINAL("[]"), "finalStep", "an object expected" },
-        { FINAL("{}"), "finalStep.action", "missing" },
-        { FINAL("{\"action\":{\"name\":\"F\",\"type\":\"runHandler\",\"input\":{\"handler\":\"a/b\"}}}"),
-          "finalStep.action.input.handler", "\"a/b\" " CHARACTERS },
-        { FINAL("{\"action\":{\"name\":\"F\",\"type\":\"runCommand\",\"input\":{\"command\":\"id\"}}}"), "finalStep.action.type",
-          "runCommand is not allowed (policy.run_command)" },
-        { FINAL("{\"action\":{\"name\":\"F\",\"type\":\"runHandler\",\"input\":{\"handler\":\"a\"},\"ignoreStepFailure\":0}}"),
-          "finalStep.action.ignoreStepFailure", "true or false expected" },
-        { TOP("\"includeStdOut\":[]"), "includeStdOut", "true or false expected" },
-        { TOP("\"timeout\":{}"), "timeout", SECONDS_EXPECTED },
-        { TOP("\"parameters\":3"), "parameters", "an object expected" },
-        { TOP("\"conditions\":\"x\""), "conditions", "a list expected" },
-        { TOP("\"conditions\":[{\"key\":\"operatingSystem\",\"value\":[\"ubuntu\"],\"type\":\"stringEqual\"}]"), "conditions",
-          "not supported by this version" },
-        { TOP("\"jws\":\"a.b.c\""), "jws", "signed documents are not supported by this version" },
-};
-
 /* clang-format on */
-
-START_TEST(bad_document) {
-        const struct BadDocument *b = &bad[_i];
-        JobDoc d = { 0 };
-        JobFault fault = { 0 };
-
-        if (b->reason[0] != '@') {
-                expect_fault(b->text, strlen(b->text), b->path, b->reason);
-                return;
-        }
-        /* What follows the place is the JSON parser's own wording. */
-        ck_assert_int_eq(jobdoc_parse(b->text, strlen(b->text), &policy, &d, &fault), -EINVAL);
-        ck_assert_str_eq(fault.path, b->path);
-        ck_assert_msg(strncmp(fault.reason, b->reason + 1, strlen(b->reason + 1)) == 0, "%s: %s", b->text,
-                      fault.reason);
-}
-END_TEST
 
 START_TEST(raw_nul) {
         static const char text[] = "{\"operation\":\"a\"}\0";
@@ -215,68 +62,6 @@ START_TEST(raw_nul) {
         ck_assert_str_eq(fault.path, "");
         ck_assert_int_eq(jobdoc_parse(inside, sizeof inside - 1, &policy, &d, &fault), -EINVAL);
         ck_assert_str_eq(fault.path, "");
-}
-END_TEST
-
-static void put_nested(Buf *b, size_t depth) {
-        buf_puts(b, "{\"operation\":\"a\",\"x\":");
-        for (size_t i = 1; i < depth; i++)
-                buf_puts(b, "[");
-        for (size_t i = 1; i < depth; i++)
-                buf_puts(b, "]");
-        buf_puts(b, "}");
-}
-
-START_TEST(depth_limit) {
-        CLEANUP_BUF Buf good = { 0 }, deep = { 0 };
-        CLEANUP_JOBDOC JobDoc d = { 0 };
-
-        put_nested(&good, 32);
-        put_nested(&deep, 33);
-        d = parse(good.data);
-        expect_fault(deep.data, deep.len, "", "JSON nested deeper than 32 at byte 52");
-}
-END_TEST
-
-START_TEST(size_limit) {
-        CLEANUP_BUF Buf b = { 0 };
-        CLEANUP_JOBDOC JobDoc d = { 0 };
-
-        buf_puts(&b, "{\"operation\":\"a\"}");
-        while (b.len < LIMIT_DOCUMENT)
-                buf_puts(&b, " ");
-        d = parse(b.data);
-        buf_puts(&b, " ");
-        expect_fault(b.data, b.len, "", "the document is larger than 32768 bytes");
-}
-END_TEST
-
-/* n entries `entry`, separated by commas, between two texts. */
-static void put_many(Buf *b, const char *before, const char *entry, size_t n, const char *after) {
-        buf_puts(b, before);
-        for (size_t i = 0; i < n; i++)
-                buf_printf(b, "%s%s", i ? "," : "", entry);
-        buf_puts(b, after);
-}
-
-START_TEST(count_limits) {
-        CLEANUP_BUF Buf b = { 0 };
-        CLEANUP_JOBDOC JobDoc steps = { 0 }, args = { 0 };
-
-        put_many(&b, "{\"version\":\"1.0\",\"steps\":[", GOOD, JOBDOC_STEPS_MAX - 1,
-                 "],\"finalStep\":" GOOD "}");
-        steps = parse(b.data);
-        ck_assert_uint_eq(steps.n_steps, JOBDOC_STEPS_MAX);
-        buf_clear(&b);
-        put_many(&b, "{\"version\":\"1.0\",\"steps\":[", GOOD, JOBDOC_STEPS_MAX, "],\"finalStep\":" GOOD "}");
-        expect_fault(b.data, b.len, "steps", "more than 64 with the final step");
-        buf_clear(&b);
-        put_many(&b, "{\"operation\":\"a\",\"args\":[", "\"x\"", JOBDOC_ARGS_MAX, "]}");
-        args = parse(b.data);
-        ck_assert_uint_eq(args.steps[0].n_args, JOBDOC_ARGS_MAX);
-        buf_clear(&b);
-        put_many(&b, "{\"operation\":\"a\",\"args\":[", "\"x\"", JOBDOC_ARGS_MAX + 1, "]}");
-        expect_fault(b.data, b.len, "args", "more than 128");
 }
 END_TEST
 
@@ -446,47 +231,197 @@ START_TEST(version_number) {
 }
 END_TEST
 
-/* The seven managed job templates of AWS that run handlers, optional parameters given and left out. */
+/* The eight managed job templates of AWS: what is between @ is a parameter. */
+#define MANAGED(name, handler, args) \
+        "{\"version\":\"1.0\",\"steps\":[{\"action\":{\"name\":\"" name "\",\"type\":\"runHandler\",\"input\":{" \
+        "\"handler\":\"" handler "\"," args "\"path\":\"@pathToHandler@\"},\"runAsUser\":\"@runAsUser@\"}}]}"
+
 static const struct Template {
-        const char *name, *handler;
+        const char *text, *name, *handler;
+        const char *args[3];
         size_t n_args;
 } templates[] = {
-        { "Reboot", "reboot.sh", 0 },
-        { "Download-File", "download-file.sh", 2 },
-        { "Install-Application", "install-packages.sh", 1 },
-        { "Remove-Application", "remove-packages.sh", 1 },
-        { "Start-Application", "start-services.sh", 1 },
-        { "Stop-Application", "stop-services.sh", 1 },
-        { "Restart-Application", "restart-services.sh", 1 },
+        { MANAGED("Reboot", "reboot.sh", ""), "Reboot", "reboot.sh", {}, 0 },
+        { MANAGED("Download-File", "download-file.sh", "\"args\":[\"@downloadUrl@\",\"@filePath@\"],"), "Download-File",
+          "download-file.sh", { "downloadUrl", "filePath" }, 2 },
+        { MANAGED("Install-Application", "install-packages.sh", "\"args\":[\"@packages@\"],"), "Install-Application",
+          "install-packages.sh", { "packages" }, 1 },
+        { MANAGED("Remove-Application", "remove-packages.sh", "\"args\":[\"@packages@\"],"), "Remove-Application",
+          "remove-packages.sh", { "packages" }, 1 },
+        { MANAGED("Start-Application", "start-services.sh", "\"args\":[\"@services@\"],"), "Start-Application",
+          "start-services.sh", { "services" }, 1 },
+        { MANAGED("Stop-Application", "stop-services.sh", "\"args\":[\"@services@\"],"), "Stop-Application",
+          "stop-services.sh", { "services" }, 1 },
+        { MANAGED("Restart-Application", "restart-services.sh", "\"args\":[\"@services@\"],"), "Restart-Application",
+          "restart-services.sh", { "services" }, 1 },
+        { "{\"version\":\"1.0\",\"steps\":[{\"action\":{\"name\":\"Run-Command\",\"type\":\"runCommand\",\"input\":{"
+          "\"command\":\"@command@\"},\"runAsUser\":\"@runAsUser@\"}}]}",
+          "Run-Command", NULL, { "command" }, 1 },
 };
 
-static void put_template(Buf *b, const struct Template *t, const char *path, const char *user) {
-        buf_printf(b,
-                   "{\"version\":\"1.0\",\"steps\":[{\"action\":{\"name\":\"%s\",\"type\":\"runHandler\","
-                   "\"input\":{\"handler\":\"%s\",",
-                   t->name, t->handler);
-        if (t->n_args)
-                put_many(b, "\"args\":[", "\"one two\"", t->n_args, "],");
-        buf_printf(b, "\"path\":\"%s\"},\"runAsUser\":\"%s\"}}]}", path, user);
+/* Values of the parameters; whatever is not named stands for itself. */
+typedef struct Given {
+        const char *user, *path;
+} Given;
+
+static const Given given[] = {
+        { "", "" }, /* left out: the service puts nothing in their place */
+        { "root", "default" },
+        { "", "/opt/vendor/handlers" },
+        { "www-data", "" },
+        { NULL, NULL }, /* not even the members */
+};
+
+static const char *given_value(const Given *g, const char *name) {
+        if (strcmp(name, "runAsUser") == 0)
+                return g->user;
+        return strcmp(name, "pathToHandler") == 0 ? g->path : name;
+}
+
+/* Replace each @name@. A member whose value is NULL is renamed, so that nobody knows it. */
+static void fill_template(Buf *b, const char *text, const Given *g) {
+        while (*text) {
+                char name[32] = "";
+                const char *value;
+                size_t n;
+
+                if (*text != '@') {
+                        buf_append(b, text++, 1);
+                        continue;
+                }
+                n = strcspn(++text, "@");
+                memcpy(name, text, n);
+                text += n + 1;
+                value = given_value(g, name);
+                if (!value) {
+                        const char *member_name = strcmp(name, "runAsUser") == 0 ? "\"runAsUser\":\"" : "\"path\":\"";
+
+                        b->len -= strlen(member_name) - 1;
+                        buf_puts(b, "_comment\":\"");
+                }
+                buf_puts(b, value ? value : "");
+        }
+}
+
+static void check_template(const struct Template *t, const Given *g, const JobDoc *d) {
+        const JobStep *s = &d->steps[0];
+
+        ck_assert_uint_eq(d->n_steps, 1);
+        ck_assert_str_eq(s->name, t->name);
+        ck_assert_pstr_eq(s->handler, t->handler);
+        ck_assert(s->command == !t->handler);
+        ck_assert_uint_eq(s->n_args, t->n_args);
+        for (size_t i = 0; i < t->n_args; i++)
+                ck_assert_str_eq(s->args[i], t->args[i]);
+        ck_assert_pstr_eq(s->directory, t->handler && g->path && g->path[0] == '/' ? g->path : NULL);
+        ck_assert_pstr_eq(s->run_as, g->user && strcmp(g->user, "www-data") == 0 ? g->user : NULL);
+        ck_assert_pstr_eq(s->run_as_given, g->user && g->user[0] ? g->user : NULL);
+        ck_assert_int_eq(s->allow_stderr, -1);
+        ck_assert(!s->ignore_failure && !s->final && !d->include_stdout);
 }
 
 START_TEST(managed_template) {
-        static const char *const parameters[][2] = { { "", "" },
-                                                     { "default", "root" },
-                                                     { "/opt/vendor/handlers", "root" } };
-
-        for (size_t i = 0; i < ELEMENTSOF(parameters); i++) {
+        for (size_t i = 0; i < ELEMENTSOF(given); i++) {
                 CLEANUP_BUF Buf b = { 0 };
                 CLEANUP_JOBDOC JobDoc d = { 0 };
+                JobFault fault = { 0 };
 
-                put_template(&b, &templates[_i], parameters[i][0], parameters[i][1]);
-                d = parse(b.data);
-                ck_assert_uint_eq(d.n_steps, 1);
-                ck_assert_str_eq(d.steps[0].name, templates[_i].name);
-                ck_assert_str_eq(d.steps[0].handler, templates[_i].handler);
-                ck_assert_uint_eq(d.steps[0].n_args, templates[_i].n_args);
-                ck_assert((d.steps[0].directory != NULL) == (i == 2));
+                fill_template(&b, templates[_i].text, &given[i]);
+                ck_assert_msg(jobdoc_parse(b.data, b.len, &permissive, &d, &fault) == 0, "%s: %s: %s", b.data,
+                              fault.path, fault.reason);
+                check_template(&templates[_i], &given[i], &d);
         }
+}
+END_TEST
+
+/* A template's other parameters are required by it, yet may be "": arguments are passed on as they are. */
+START_TEST(managed_template_empty_argument) {
+        CLEANUP_JOBDOC JobDoc d =
+                parse("{\"version\":\"1.0\",\"steps\":[{\"action\":{\"name\":\"Install-Application\",\"type\":"
+                      "\"runHandler\",\"input\":{\"handler\":\"install-packages.sh\",\"args\":[\"\"],\"path\":\"\"},"
+                      "\"runAsUser\":\"\"}}]}");
+
+        ck_assert_uint_eq(d.steps[0].n_args, 1);
+        ck_assert_str_eq(d.steps[0].args[0], "");
+}
+END_TEST
+
+/* ---- commands ---- */
+
+static const struct Command {
+        const char *text; /* as the JSON string has it */
+        const char *words[5];
+} commands[] = {
+        { "id", { "id" } },
+        { "echo,hello world", { "echo", "hello world" } },
+        { " echo , a\\t,\\nb ", { "echo", "a", "b" } },
+        { "echo,,x, ,y,", { "echo", "x", "y" } },
+        { ",,echo,x", { "echo", "x" } },
+        { "echo,a\\\\,b", { "echo", "a,b" } },
+        { "echo,\\\\,", { "echo", "," } },
+        { "echo,a\\\\\\\\,b", { "echo", "a\\,b" } },
+        { "echo,a\\\\b,c\\\\", { "echo", "a\\b", "c\\" } },
+        { "echo, \\\\, ", { "echo", "," } },
+        { "a\\\\,b,c", { "a,b", "c" } },
+        { "sh,-c,echo \\\"$HOME\\\" `id`", { "sh", "-c", "echo \"$HOME\" `id`" } },
+        { "/usr/bin/printf,%s\\\\,%s,\xc3\xa4,\\u00a0", { "/usr/bin/printf", "%s,%s", "\xc3\xa4", "\xc2\xa0" } },
+};
+
+START_TEST(command_words) {
+        CLEANUP_BUF Buf b = { 0 };
+        CLEANUP_JOBDOC JobDoc d = { 0 };
+        JobFault fault = { 0 };
+        size_t n = 0;
+
+        buf_printf(&b,
+                   STEPS("{\"name\":\"A\",\"type\":\"runCommand\",\"input\":{\"command\":\"%s\",\"args\":[\"ignored\"],"
+                         "\"handler\":\"ignored\",\"path\":\"/ignored\"}}"),
+                   commands[_i].text);
+        ck_assert_msg(jobdoc_parse(b.data, b.len, &permissive, &d, &fault) == 0, "%s: %s", fault.path, fault.reason);
+        ck_assert(d.steps[0].command);
+        ck_assert_ptr_null(d.steps[0].handler);
+        ck_assert_ptr_null(d.steps[0].directory);
+        for (; commands[_i].words[n]; n++)
+                ck_assert_str_eq(d.steps[0].args[n], commands[_i].words[n]);
+        ck_assert_uint_eq(d.steps[0].n_args, n);
+        ck_assert_ptr_null(d.steps[0].args[n]);
+}
+END_TEST
+
+/* ---- users ---- */
+
+static JobDoc parse_permissive(const char *text) {
+        JobDoc d = { 0 };
+        JobFault fault = { 0 };
+
+        ck_assert_msg(jobdoc_parse(text, strlen(text), &permissive, &d, &fault) == 0, "%s: %s: %s", text, fault.path,
+                      fault.reason);
+        return d;
+}
+
+/* Being named by the document makes a difference only where another user is meant. */
+START_TEST(step_user) {
+        CLEANUP_JOBDOC JobDoc usual = parse_permissive("{\"operation\":\"a\",\"runAsUser\":\"root\"}");
+        CLEANUP_JOBDOC JobDoc own = parse_permissive("{\"operation\":\"own-user\",\"runAsUser\":\"alice\"}");
+        CLEANUP_JOBDOC JobDoc other = parse_permissive("{\"operation\":\"own-user\",\"runAsUser\":\"www-data\"}");
+        CLEANUP_JOBDOC JobDoc none = parse_permissive("{\"operation\":\"own-user\"}");
+
+        ck_assert_ptr_null(usual.steps[0].run_as);
+        ck_assert_str_eq(usual.steps[0].run_as_given, "root");
+        ck_assert_ptr_null(own.steps[0].run_as);
+        ck_assert_str_eq(own.steps[0].run_as_given, "alice");
+        ck_assert_str_eq(other.steps[0].run_as, "www-data");
+        ck_assert_str_eq(other.steps[0].run_as_given, "www-data");
+        ck_assert_ptr_null(none.steps[0].run_as);
+        ck_assert_ptr_null(none.steps[0].run_as_given);
+}
+END_TEST
+
+START_TEST(signed_form) {
+        CLEANUP_JOBDOC JobDoc d = parse_permissive("{\"jws\":\" e30.e30.AA \"}");
+
+        ck_assert_str_eq(d.jws, " e30.e30.AA "); /* nothing is made right on the way */
+        ck_assert_uint_eq(d.n_steps, 0);
 }
 END_TEST
 
@@ -612,11 +547,7 @@ END_TEST
 static TCase *bad_cases(void) {
         TCase *t = tcase_create("bad");
 
-        tcase_add_loop_test(t, bad_document, 0, (int) ELEMENTSOF(bad));
         tcase_add_test(t, raw_nul);
-        tcase_add_test(t, depth_limit);
-        tcase_add_test(t, size_limit);
-        tcase_add_test(t, count_limits);
         tcase_add_test(t, length_limits);
         tcase_add_test(t, parameter_limit);
         return t;
@@ -632,6 +563,10 @@ static TCase *good_cases(void) {
         tcase_add_test(t, steps_full);
         tcase_add_test(t, version_number);
         tcase_add_loop_test(t, managed_template, 0, (int) ELEMENTSOF(templates));
+        tcase_add_test(t, managed_template_empty_argument);
+        tcase_add_loop_test(t, command_words, 0, (int) ELEMENTSOF(commands));
+        tcase_add_test(t, step_user);
+        tcase_add_test(t, signed_form);
         tcase_add_test(t, fallback_handler);
         tcase_add_test(t, parameter_literals);
         tcase_add_test(t, parameters_behind_lists);
