@@ -232,7 +232,7 @@ static int take_document(Run *run, const WireMessage *first) {
 }
 
 static bool is_lack(int r) {
-        return r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -EIO;
+        return r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -EIO || r == -EAGAIN;
 }
 
 /* Syntax and policy. 1 = good. */

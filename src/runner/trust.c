@@ -26,54 +26,83 @@ static int check_directory(const struct stat *st, const char *path, bool last, u
         return 0;
 }
 
-/* Walk the links-free path `real` from the root; it is cut into components in place. */
-static int walk(char *real, uid_t uid, Error *e) {
-        int fd CLEANUP_FD = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-        char *at = real;
-        struct stat st;
+/* Absolute, and made of names alone. */
+static bool is_plain(const char *path) {
+        const char *at = path;
+
+        if (path[0] != '/' || path[1] == '\0')
+                return path[0] == '/';
+        while (*at) {
+                size_t n = strcspn(at + 1, "/");
+
+                if (n == 0 || (n == 1 && at[1] == '.') || (n == 2 && at[1] == '.' && at[2] == '.'))
+                        return false;
+                at += 1 + n;
+        }
+        return true;
+}
+
+/* Look at every directory on a plain path from the root down; `path` is cut in place while it goes. What was found good can
+ * be replaced by nobody whose directories are not good themselves. *ret: the last one. 1 = a link stands on the way. */
+static int look_down(char *path, uid_t uid, struct stat *ret, Error *e) {
+        char *end = path;
         int r;
 
-        if (fd < 0 || fstat(fd, &st) < 0)
+        if (lstat("/", ret) < 0)
                 return error_errno(e, errno, "directory /");
-        r = check_directory(&st, "/", real[1] == '\0', uid, e);
-        while (r >= 0 && at && at[1]) {
-                char *end = strchr(at + 1, '/');
-                int next;
-
+        r = check_directory(ret, "/", path[1] == '\0', uid, e);
+        while (r == 0 && path[1] && end) {
+                end = strchr(end + 1, '/');
                 if (end)
                         *end = '\0';
-                next = openat(fd, at + 1, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-                if (next < 0 || fstat(next, &st) < 0) {
-                        r = error_errno(e, errno, "directory %s", real);
-                        if (next >= 0)
-                                (void) close(next);
-                        break;
-                }
-                (void) close(fd);
-                fd = next;
-                r = check_directory(&st, real, !end, uid, e);
+                if (lstat(path, ret) < 0)
+                        r = error_errno(e, errno, "directory %s", path);
+                else if (S_ISLNK(ret->st_mode))
+                        r = 1;
+                else if (!S_ISDIR(ret->st_mode))
+                        r = error_errno(e, ENOTDIR, "directory %s", path);
+                else
+                        r = check_directory(ret, path, !end, uid, e);
                 if (end)
                         *end = '/';
-                at = end;
         }
-        return r < 0 ? r : TAKE_FD(fd);
+        return r;
+}
+
+/* What was looked at, opened. */
+static int open_looked_at(const char *path, const struct stat *looked_at, Error *e) {
+        int fd CLEANUP_FD = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        struct stat st;
+
+        if (fd < 0 || fstat(fd, &st) < 0)
+                return error_errno(e, errno, "directory %s", path);
+        if (st.st_ino != looked_at->st_ino || st.st_dev != looked_at->st_dev)
+                return error_errno(e, EAGAIN, "directory %s, which is being replaced", path);
+        return TAKE_FD(fd);
 }
 
 int trust_open_directory(const char *path, uid_t uid, char **ret_real, Error *e) {
-        char *real CLEANUP_FREE = realpath(path, NULL);
-        int fd;
+        char *real CLEANUP_FREE = is_plain(path) ? strdup(path) : realpath(path, NULL);
+        struct stat st;
+        int r = real ? look_down(real, uid, &st, e) : error_errno(e, errno, "directory %s", path);
 
-        if (!real)
-                return error_errno(e, errno, "directory %s", path);
-        fd = walk(real, uid, e);
-        if (fd >= 0 && ret_real)
+        if (r > 0) { /* few paths have links: only those are resolved */
+                free(real);
+                real = realpath(path, NULL);
+                r = real ? look_down(real, uid, &st, e) : error_errno(e, errno, "directory %s", path);
+                if (r > 0)
+                        r = error_errno(e, EAGAIN, "directory %s, which is being replaced", path);
+        }
+        if (r == 0)
+                r = open_looked_at(real, &st, e);
+        if (r >= 0)
                 *ret_real = TAKE(real);
-        return fd;
+        return r;
 }
 
-static int refuse_link(int dir_fd, const char *path, int fd, const char *name, Error *e) {
+static int refuse_link(int dir_fd, const char *path, const char *name, Error *e) {
         char target[PATH_MAX];
-        ssize_t n = readlinkat(fd, "", target, sizeof target - 1);
+        ssize_t n = readlinkat(dir_fd, name, target, sizeof target - 1);
         struct stat st;
 
         target[MAX_OF(n, (ssize_t) 0)] = '\0';
@@ -100,18 +129,17 @@ static int check_executable(int dir_fd, const char *path, const char *name, cons
 
 /* 1 = good, 0 = no such entry, negative errno = refused. */
 static int check_file(int dir_fd, const char *directory, const char *name, uid_t uid, Error *e) {
-        int fd CLEANUP_FD = openat(dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
         char path[PATH_MAX];
         struct stat st;
-        int r;
+        int r = fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
 
-        if (fd < 0 && errno == ENOENT)
+        if (r == -ENOENT)
                 return 0;
         (void) snprintf(path, sizeof path, "%s/%s", directory, name);
-        if (fd < 0 || fstat(fd, &st) < 0)
-                return error_errno(e, errno, "handler %s", path);
+        if (r < 0)
+                return error_errno(e, -r, "handler %s", path);
         if (S_ISLNK(st.st_mode))
-                return refuse_link(dir_fd, path, fd, name, e);
+                return refuse_link(dir_fd, path, name, e);
         if (S_ISDIR(st.st_mode))
                 return error_set(e, EISDIR, "a directory, not a program: %s", path);
         if (!S_ISREG(st.st_mode))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which file may be run as root (contract section 2, last paragraph). Every look is taken on a descriptor that was reached from
- * `/` without following a link. */
+/* Which file may be run as root (contract section 2, last paragraph). Every directory is looked at from `/` down, without following
+ * a link, and the file through a descriptor of the directory that was looked at. */
 #pragma once
 
 #include <sys/types.h>
@@ -13,5 +13,6 @@
 int trust_find_handler(const char *const *directories, const char *name, bool try_suffix, uid_t uid,
                        char **ret, Error *e) MUST_USE;
 
-/* A directory and every one above it: a descriptor (O_PATH), or negative errno with the reason in e. */
+/* A directory and every one above it: a descriptor (O_PATH) and its path without links (caller frees), or negative errno with the
+ * reason in e. */
 int trust_open_directory(const char *path, uid_t uid, char **ret_real, Error *e) MUST_USE;
