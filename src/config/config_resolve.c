@@ -8,6 +8,7 @@
 
 #include "base/fileio.h"
 #include "config/config_internal.h"
+#include "proto/sigv4.h"
 
 char *config_absolute_path(const char *path) {
         CLEANUP_FREE char *cwd = NULL;
@@ -87,23 +88,6 @@ static void resolve_directory(ConfigLoader *l, const char *key, const char *vari
         set_string(l, slot, TAKE(first));
 }
 
-/* "xyz-ats.iot.eu-west-1.amazonaws.com": the label behind "iot" (or "iot-fips"), if it has the form of a region and the rest
- * is one of AWS' domains. NULL = none, or no memory. */
-static char *region_of(const char *host) {
-        for (const char *p = host; (p = strstr(p, ".iot")); p++) {
-                const char *region = p + (strncmp(p, ".iot-fips.", 10) == 0 ? 10 : 5);
-                size_t n;
-
-                if (region[-1] != '.')
-                        continue;
-                n = strspn(region, "abcdefghijklmnopqrstuvwxyz0123456789-");
-                if (region[n] == '.' && memchr(region, '-', n) &&
-                    (strstr(region + n, ".amazonaws.") || strcmp(region + n, ".api.aws") == 0))
-                        return strndup(region, n);
-        }
-        return NULL;
-}
-
 static const char *default_alpn(const Config *c) {
         if (c->port != 443 || c->transport == CONFIG_TRANSPORT_WEBSOCKET)
                 return "";
@@ -112,6 +96,7 @@ static const char *default_alpn(const Config *c) {
 
 static void resolve_connection(ConfigLoader *l) {
         Config *c = l->c;
+        char region[SIGV4_REGION_MAX];
 
         if (!c->client_id && c->thing_name)
                 set_string(l, &c->client_id, strdup(c->thing_name));
@@ -119,8 +104,8 @@ static void resolve_connection(ConfigLoader *l) {
                 c->port = 443; /* AWS IoT has no WebSocket elsewhere */
         if (!c->alpn)
                 set_string(l, &c->alpn, strdup(default_alpn(c)));
-        if (!config_seen(l, "credentials.region") && c->endpoint)
-                c->region = region_of(c->endpoint);
+        if (!config_seen(l, "credentials.region") && c->endpoint && sigv4_region(c->endpoint, region, NULL) == 0)
+                set_string(l, &c->region, strdup(region));
         if (c->publish_rate < 0)
                 c->publish_rate = c->endpoint && strstr(c->endpoint, ".amazonaws.com") ? 50 : 0;
 }

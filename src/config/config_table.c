@@ -6,6 +6,7 @@
 
 #include "base/utf8.h"
 #include "config/config_internal.h"
+#include "proto/sigv4.h"
 
 /* ---- checks ---- */
 
@@ -53,7 +54,7 @@ static bool check_endpoint(const char *value) {
 }
 
 static bool check_region(const char *value) {
-        return made_of(value, 1, 64, "-");
+        return made_of(value, 1, SIGV4_REGION_MAX - 1, "-");
 }
 
 static bool check_alpn(const char *value) {
@@ -337,7 +338,7 @@ const ConfigKey config_keys[] = {
           .doc = "File with the MQTT password; one line break at its end does not count. "
                  "Needs credentials.username." },
         { .name = "credentials.region", .type = KEY_STRING, .check = check_region,
-          .allowed = "an AWS region of [A-Za-z0-9-]", .offset = AT(region), .default_text = "from the host name",
+          .allowed = "1 to 31 characters of [A-Za-z0-9-]", .offset = AT(region), .default_text = "from the host name",
           .example = "\"eu-central-1\"",
           .doc = "AWS region of the signature on a WebSocket connection, and of what --print-policy prints. "
                  "To be set where the endpoint is a name of your own." },

@@ -739,7 +739,7 @@ static const struct Combination {
         { "region = \"eu-west-1\"; key_file = \"/k\";", "transport = \"websocket\";", -EINVAL,
           "error agent.conf:1: credentials.key_file: needs credentials.cert_file, which is missing\n" },
         { "region = \"eu west\";", "transport = \"websocket\";", -EINVAL,
-          "error agent.conf:1: credentials.region: value \"eu west\": not valid; allowed: an AWS region of [A-Za-z0-9-]\n" },
+          "error agent.conf:1: credentials.region: value \"eu west\": not valid; allowed: 1 to 31 characters of [A-Za-z0-9-]\n" },
 };
 
 START_TEST(credentials_that_do_not_go_together) {
