@@ -10,17 +10,27 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/un.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 
-enum { LOG_TEXT_MAX = 2048, LOG_VALUE_MAX = 2048 };
+enum {
+        LOG_TEXT_MAX = 2048,
+        LOG_VALUE_MAX = 2048,
+        /* The journal's socket holds a few lines only (net.unix.max_dgram_qlen, 10 by default), fewer than a handler can write in one
+         * go: wait for it to read, in all so long in a second. */
+        JOURNAL_WAIT_MSEC = 200,
+};
 
 /* What log_open() decided; written once before threads exist. */
 static const char *log_identifier = "iot-jobs";
 static LogLevel log_max = LOG_LEVEL_INFO;
 static int journal_fd = -1;
+/* How long lines of this thread have waited since when, as CLOCK_BOOTTIME. */
+static _Thread_local uint64_t wait_window, waited;
 
 static const struct {
         const char *name;
@@ -65,6 +75,16 @@ static bool stderr_is_journal(void) {
                 st.st_dev == dev && st.st_ino == ino;
 }
 
+/* What is sent without MSG_DONTWAIT waits, and not for ever. */
+static int open_journal(void) {
+        const struct timeval limit = { .tv_usec = JOURNAL_WAIT_MSEC * 1000 };
+        int fd CLEANUP_FD = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+        if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) < 0)
+                return -1;
+        return TAKE_FD(fd);
+}
+
 void log_open(const char *identifier, LogTarget target) {
         log_identifier = identifier;
         if (target == LOG_TARGET_AUTO)
@@ -74,7 +94,7 @@ void log_open(const char *identifier, LogTarget target) {
                 journal_fd = -1;
         }
         if (target == LOG_TARGET_JOURNAL)
-                journal_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+                journal_fd = open_journal();
 }
 
 void log_set_level(LogLevel max) {
@@ -108,6 +128,26 @@ static void append_native(Buf *b, const char *name, const char *value) {
         buf_append(b, "\n", 1);
 }
 
+static ssize_t journal_sendmsg(const struct msghdr *mh) {
+        ssize_t n = sendmsg(journal_fd, mh, MSG_NOSIGNAL | MSG_DONTWAIT);
+        uint64_t began;
+
+        if (n >= 0 || errno != EAGAIN)
+                return n;
+        began = clock_boottime_usec();
+        if (began - wait_window >= USEC_PER_SEC) {
+                wait_window = began;
+                waited = 0;
+        }
+        if (waited >= JOURNAL_WAIT_MSEC * USEC_PER_MSEC) {
+                errno = EAGAIN;
+                return -1;
+        }
+        n = sendmsg(journal_fd, mh, MSG_NOSIGNAL);
+        waited += clock_boottime_usec() - began;
+        return n;
+}
+
 /* A datagram over the socket's buffer goes as a sealed memfd instead, as the protocol has it. */
 static bool journal_send_fd(const Buf *b, struct msghdr *mh) {
         int fd CLEANUP_FD = memfd_create("journal", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -129,7 +169,7 @@ static bool journal_send_fd(const Buf *b, struct msghdr *mh) {
         c->cmsg_type = SCM_RIGHTS;
         c->cmsg_len = CMSG_LEN(sizeof(int));
         memcpy(CMSG_DATA(c), &fd, sizeof fd);
-        return sendmsg(journal_fd, mh, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
+        return journal_sendmsg(mh) >= 0;
 }
 
 static bool journal_send(LogLevel level, const char *identifier, const char *message_id,
@@ -159,7 +199,7 @@ static bool journal_send(LogLevel level, const char *identifier, const char *mes
                 .msg_iov = &iov,
                 .msg_iovlen = 1,
         };
-        if (sendmsg(journal_fd, &mh, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
+        if (journal_sendmsg(&mh) >= 0)
                 return true;
         return (errno == EMSGSIZE || errno == ENOBUFS) && journal_send_fd(&b, &mh);
 }

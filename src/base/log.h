@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Logging: to the journal (its native datagram protocol, so that the runner needs no libsystemd: loading
  * that costs more than half of a runner's start) or to stderr as `level message key=value …`.
- * Never blocks and never fails: a closed, full or missing sink loses the line, nothing else.
+ * Never fails: what the journal does not take goes to stderr, and a closed, full or missing stderr loses the line, nothing else.
+ * stderr never blocks; a busy journal is waited for, 0.2 s in a second.
  * Thread-safe after log_open(). Not for PURE folders. */
 #pragma once
 

@@ -626,6 +626,66 @@ START_TEST(journal_lines_name_the_job) {
 }
 END_TEST
 
+/* Somebody who reads the journal's socket, slowly, and counts the handler's lines that have all their fields. */
+static pid_t count_lines(int journal, int ret) {
+        const struct timespec pause = { .tv_nsec = 100000 };
+        pid_t pid = fork();
+        int n = 0;
+
+        ck_assert_int_ge(pid, 0);
+        if (pid > 0)
+                return pid;
+        for (;;) {
+                struct pollfd p = { .fd = journal, .events = POLLIN };
+                char text[4096];
+                ssize_t len;
+
+                (void) poll(&p, 1, -1);
+                len = recv(journal, text, sizeof text - 1, 0);
+                (void) nanosleep(&pause, NULL);
+                text[MAX_OF(len, 0)] = '\0';
+                n += strstr(text, "\nIOT_JOB_ID=job-1\n") && strstr(text, "\nMESSAGE=line ");
+                if (strstr(text, "job finished"))
+                        _exit(write(ret, &n, sizeof n) == sizeof n ? 0 : 1);
+        }
+}
+
+/* The journal's socket holds ten lines, by default: what comes quicker than they are read waits, and keeps its fields. */
+START_TEST(a_burst_of_lines_reaches_the_journal) {
+        int journal CLEANUP_FD = open_journal(), most = 0;
+
+        if (geteuid() != 0)
+                UNIT_SKIP("mounting is for root");
+        fake_journal = true;
+        handler("burst", "yes \"$(seq -f 'line %g' 400)\" | head -n 400; exit 3");
+        /* A reader that gets no processor for long may miss some: so may the journal. */
+        for (key.number = 1; key.number <= 5 && most < 400; key.number++) {
+                int counted[2], n = 0;
+                pid_t reader;
+                Peer p;
+
+                ck_assert_int_eq(pipe2(counted, O_CLOEXEC), 0);
+                reader = count_lines(journal, counted[1]);
+                p = start();
+                prepare(&p, "{\"operation\":\"burst\"}");
+                if (hear(&p)->type == WIRE_NONE) {
+                        (void) kill(reader, SIGKILL);
+                        ck_assert_int_eq(ended(&p), 126);
+                        UNIT_SKIP("this root may not mount");
+                }
+                say(&p, WIRE_GO);
+                expect_result(&p, PROTO_STATUS_FAILED);
+                acknowledge(&p);
+                ck_assert_int_eq(read(counted[0], &n, sizeof n), sizeof n);
+                ck_assert_int_eq(waitpid(reader, NULL, 0), reader);
+                (void) close(counted[0]);
+                (void) close(counted[1]);
+                most = MAX_OF(most, n);
+        }
+        ck_assert_int_eq(most, 400);
+}
+END_TEST
+
 START_TEST(much_output_hurts_nobody) {
         const WireMessage *m;
         Peer p;
@@ -1732,6 +1792,7 @@ static TCase *program_cases(void) {
         tcase_add_test(c, environment_is_exactly_the_contract);
         tcase_add_test(c, descriptors_signals_and_session_are_clean);
         tcase_add_test(c, journal_lines_name_the_job);
+        tcase_add_test(c, a_burst_of_lines_reaches_the_journal);
         tcase_add_test(c, much_output_hurts_nobody);
         tcase_add_test(c, trailing_output_is_waited_for);
         tcase_add_test(c, background_child_ends_with_its_handler);
