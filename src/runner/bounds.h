@@ -6,7 +6,7 @@
 
 enum {
         RUNNER_LINE_MAX = 2047,           /* bytes of one journal line of a handler; longer ones are split */
-        RUNNER_PROGRESS_MAX = 1024,       /* bytes of one progress line; the rest of the line is cut */
+        RUNNER_PROGRESS_MAX = RUNNER_LINE_MAX, /* bytes of one progress line; the rest of the line is cut */
         RUNNER_TAIL_MAX = 4096,           /* bytes kept of the end of stdout and of stderr */
         RUNNER_READ_MAX = 65536,          /* bytes taken from one pipe before the others get their turn */
         RUNNER_LINES_PER_SEC = 1000,      /* handler lines logged in one second */

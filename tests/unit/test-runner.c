@@ -458,6 +458,7 @@ START_TEST(progress_is_told) {
         /* the third line is far longer than what is taken of one */
         handler("p",
                 "echo 40% >&3; echo fetched=yes >&3; head -c 100000 /dev/zero | tr '\\0' z >&3; echo >&3; "
+                "v=$(head -c 1024 /dev/zero | tr '\\0' v); echo a-key-of-some-length=$v >&3; "
                 "printf Unpacking >&3; echo >&3; read x < @/go");
         ck_assert_int_eq(mkfifo(path_of("go"), 0600), 0);
         p = run("{\"operation\":\"p\"}");
@@ -471,6 +472,8 @@ START_TEST(progress_is_told) {
         (void) close(fd);
         m = expect_result(&p, PROTO_STATUS_SUCCEEDED);
         ck_assert_str_eq(detail(m, "fetched"), "yes");
+        /* as long as a value may be */
+        ck_assert_uint_eq(strlen(detail(m, "a-key-of-some-length")), LIMIT_DETAILS_VALUE);
         acknowledge(&p);
 }
 END_TEST
