@@ -17,6 +17,8 @@ enum {
         STOP_WAIT_USEC = 1000 * 1000, /* SIGTERM ends the agent within 2 s, whatever the network does */
         TIMER_ACCURACY_USEC = 1000,
         DROPPED_LINES_PER_SECOND = 5,
+        SHORT_CONNECTION_USEC = 60 * 1000 * 1000,
+        SHORT_CONNECTIONS_HINT = 3, /* so many in a row, all up to the last subscription, are no accident */
 };
 
 /* ---- STATUS= ---- */
@@ -135,15 +137,29 @@ static void went_online(Agent *a) {
         EngineEvent event = { .type = ENGINE_EVENT_ONLINE };
 
         a->online = true;
+        a->online_since = clock_boottime_usec();
         a->trim_wanted = true;
         log_full(LOG_LEVEL_INFO, NULL, MESSAGE_ID_ONLINE, NULL, "connected to %s as %s, every subscription granted",
                  a->config->endpoint, a->config->client_id);
         agent_feed(a, &event);
 }
 
+/* Said once for a series: two clients with one id throw each other out for ever. */
+static void hint_at_client_id(Agent *a) {
+        bool brief = clock_boottime_usec() - a->online_since < SHORT_CONNECTION_USEC;
+
+        a->short_connections = brief ? a->short_connections + 1 : 0;
+        if (a->short_connections == SHORT_CONNECTIONS_HINT)
+                log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_OFFLINE, NULL,
+                         "%u connections in a row were ended soon after they were up: does another client use the client id %s? "
+                         "A broker ends the older of two connections with one id",
+                         a->short_connections, a->config->client_id);
+}
+
 static void went_offline(Agent *a, const ClientEvent *c) {
         EngineEvent event = { .type = ENGINE_EVENT_OFFLINE };
         uint64_t tenths = (c->retry_usec + 50 * USEC_PER_MSEC) / (100 * USEC_PER_MSEC);
+        bool was_online = a->online;
 
         a->online = false;
         a->certificate_text[0] = '\0'; /* looked at anew by the next attempt */
@@ -153,6 +169,8 @@ static void went_offline(Agent *a, const ClientEvent *c) {
         else
                 log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_OFFLINE, NULL,
                          "not connected: %s; next attempt in %" PRIu64 ".%" PRIu64 " s", c->text, tenths / 10, tenths % 10);
+        if (was_online && c->retry_usec > 0)
+                hint_at_client_id(a);
         agent_feed(a, &event);
 }
 

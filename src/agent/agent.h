@@ -35,6 +35,8 @@ struct Agent {
         uint32_t closed[256];   /* runs whose connection broke while actions were carried out */
         size_t n_closed;
         bool online;
+        uint64_t online_since;      /* CLOCK_BOOTTIME */
+        unsigned short_connections; /* in a row */
         char offline_text[256]; /* why not connected */
         char certificate_text[192]; /* near its end, as the current connection found it; "" = good */
         char status[768];       /* the last STATUS= */

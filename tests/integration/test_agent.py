@@ -135,6 +135,14 @@ class Signals(LabTest):
         self.lab.wait_status("slow", "SUCCEEDED")
         self.assertEqual(self.lab.witness("runs"), ["1"])
 
+    def test_two_clients_with_one_id_get_a_hint(self):
+        """They throw each other out; each log says what may be the matter, once, and with the id."""
+        first = self.lab.start_agent(client_id="same")
+        second = self.lab.start_agent(client_id="same", runtime_directory=str(self.lab.directory / "run2"), online=False)
+        first.wait_text(r"^warning 3 connections in a row .*another client use the client id same\?")
+        second.kill()
+        self.lab.wait_online(first, time.monotonic())
+
     def test_stop_while_offline(self):
         agent = self.lab.start_agent()
         self.lab.stop_broker()
