@@ -12,7 +12,7 @@ unset INVOCATION_ID JOURNAL_STREAM NOTIFY_SOCKET WATCHDOG_USEC WATCHDOG_PID LIST
 # What is needed to build and to run a broker.
 # shellcheck disable=SC2034 # for the scripts that source this
 build_packages=(gcc libc6-dev meson ninja-build pkg-config python3 libmosquitto-dev libssl-dev libjansson-dev libsystemd-dev
-                libconfig-dev check mosquitto openssl)
+                libconfig-dev libwslay-dev check mosquitto openssl)
 
 die() {
         printf '%s: %s\n' "${0##*/}" "$*" >&2

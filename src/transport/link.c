@@ -10,15 +10,36 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
+#include "transport/http.h"
+#include "transport/proxy.h"
 #include "transport/tls.h"
+#include "transport/upgrade.h"
+#include "transport/websocket.h"
 
-enum { PORT_TEXT_MAX = 6 };
+enum {
+        PORT_TEXT_MAX = 6,
+        ADDRESS_TEXT_MAX = INET6_ADDRSTRLEN + 320, /* with the proxy's name */
+        DIALOG_CHUNK = 1024,
+};
 
 typedef enum LinkStage {
         LINK_CONNECTING,
+        LINK_PROXY, /* CONNECT is on its way, or its answer */
         LINK_HANDSHAKE,
+        LINK_UPGRADE, /* the WebSocket request is on its way, or its answer */
         LINK_UP,
 } LinkStage;
+
+/* One HTTP request and its answer, while it lasts. */
+typedef struct Dialog {
+        Buf request;
+        size_t sent;
+        HttpAnswer answer;
+        uint64_t body_by; /* 0 = the head is not complete */
+        size_t body_len;
+        unsigned char nonce[UPGRADE_NONCE_SIZE];
+} Dialog;
 
 struct Link {
         const Settings *settings;
@@ -31,7 +52,10 @@ struct Link {
         uint64_t next_begin; /* begin with the next address then, if none has answered */
 
         int socket; /* the one that answered */
-        char address[INET6_ADDRSTRLEN];
+        char address[ADDRESS_TEXT_MAX];
+        char waiting[ADDRESS_TEXT_MAX]; /* "no TCP connection to …" */
+        Dialog *dialog;                 /* LINK_PROXY, LINK_UPGRADE */
+        Websocket *websocket;           /* LINK_UP, NULL = none */
         TlsSession session;
         int handshake_wants; /* SSL_ERROR_WANT_READ or _WRITE */
         bool read_wants_write, write_wants_read;
@@ -60,7 +84,13 @@ static void alternate(const struct addrinfo *list, LinkAddresses *ret) {
         }
 }
 
-int link_resolve(const char *host, uint16_t port, LinkAddresses *ret, Error *e) {
+int link_check(const Settings *s, Error *e) {
+        return s->websocket ? upgrade_check(s, e) : 0;
+}
+
+int link_resolve(const Settings *s, LinkAddresses *ret, Error *e) {
+        const char *host = s->proxy_host ? s->proxy_host : s->host, *whose = s->proxy_host ? "proxy's " : "";
+        uint16_t port = s->proxy_host ? s->proxy_port : s->port;
         struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV };
         struct addrinfo *list = NULL;
         char service[PORT_TEXT_MAX];
@@ -74,20 +104,19 @@ int link_resolve(const char *host, uint16_t port, LinkAddresses *ret, Error *e) 
                 r = getaddrinfo(host, service, &hints, &list);
         }
         if (r == EAI_SYSTEM)
-                return error_errno(e, errno, "cannot look up the name %s", host);
+                return error_errno(e, errno, "cannot look up the %sname %s", whose, host);
         if (r != 0)
-                return error_set(e, EHOSTUNREACH, "cannot look up the name %s: %s", host, gai_strerror(r));
+                return error_set(e, EHOSTUNREACH, "cannot look up the %sname %s: %s", whose, host, gai_strerror(r));
         alternate(list, ret);
         freeaddrinfo(list);
         if (ret->n == 0)
-                return error_set(e, EHOSTUNREACH, "the name %s has no IP address", host);
+                return error_set(e, EHOSTUNREACH, "the %sname %s has no IP address", whose, host);
         return 0;
 }
 
 static void format_address(const struct sockaddr_storage *at, char ret[static INET6_ADDRSTRLEN]) {
-        const void *p = at->ss_family == AF_INET6
-                                ? (const void *) &((const struct sockaddr_in6 *) at)->sin6_addr
-                                : (const void *) &((const struct sockaddr_in *) at)->sin_addr;
+        const void *p = at->ss_family == AF_INET6 ? (const void *) &((const struct sockaddr_in6 *) at)->sin6_addr
+                                                  : (const void *) &((const struct sockaddr_in *) at)->sin_addr;
 
         if (!inet_ntop(at->ss_family, p, ret, INET6_ADDRSTRLEN))
                 ret[0] = '\0';
@@ -137,8 +166,7 @@ static void begin_more(Link *l, uint64_t now) {
                 begin(l, now);
 }
 
-int link_new(const Settings *s, void *tls, const LinkAddresses *addresses, uint64_t now, Link **ret,
-             Error *e) {
+int link_new(const Settings *s, void *tls, const LinkAddresses *addresses, uint64_t now, Link **ret, Error *e) {
         Link *l = calloc(1, sizeof *l);
 
         if (!l)
@@ -150,14 +178,33 @@ int link_new(const Settings *s, void *tls, const LinkAddresses *addresses, uint6
                 l->fd[i] = -1;
         if (tls && SSL_CTX_up_ref(tls) == 1)
                 l->tls = tls;
+        if (s->proxy_host)
+                (void) snprintf(l->waiting, sizeof l->waiting, "no TCP connection to the proxy %s:%u", s->proxy_host,
+                                s->proxy_port);
+        else
+                (void) snprintf(l->waiting, sizeof l->waiting, "no TCP connection");
         begin_more(l, now);
         *ret = l;
         return 0;
 }
 
+static void end_dialog(Link *l) {
+        Dialog *d = TAKE(l->dialog);
+
+        if (!d)
+                return;
+        if (d->request.data)
+                explicit_bzero(d->request.data, d->request.len); /* a password or a signature */
+        buf_done(&d->request);
+        http_answer_done(&d->answer);
+        free(d);
+}
+
 Link *link_free(Link *l) {
         if (!l)
                 return NULL;
+        end_dialog(l);
+        (void) websocket_free(l->websocket);
         tls_session_close(&l->session);
         SSL_CTX_free(l->tls);
         for (size_t i = 0; i < LINK_ADDRESSES_MAX; i++)
@@ -169,6 +216,7 @@ Link *link_free(Link *l) {
 
 /* Every address failed: one sentence with each one's reason. */
 static int explain_refusals(const Link *l, Error *e) {
+        const Settings *s = l->settings;
         Buf text CLEANUP_BUF = { 0 };
 
         for (size_t i = 0; i < l->addresses.n; i++) {
@@ -178,6 +226,9 @@ static int explain_refusals(const Link *l, Error *e) {
                 format_address(&l->addresses.at[i], address);
                 buf_printf(&text, "%s%s: %s", i > 0 ? ", " : "", address, why ? why : "unknown error");
         }
+        if (s->proxy_host)
+                return error_set(e, l->error[0], "cannot connect to the proxy %s:%u (%s)", s->proxy_host, s->proxy_port,
+                                 text.data ? text.data : "");
         return error_set(e, l->error[0], "cannot connect (%s)", text.data ? text.data : "");
 }
 
@@ -197,21 +248,71 @@ static int look_at(Link *l, size_t i) {
         return -l->error[i];
 }
 
-static int choose(Link *l, size_t i, Error *e) {
+static void format_peer(Link *l, size_t i) {
+        const Settings *s = l->settings;
+        char address[INET6_ADDRSTRLEN];
+
+        format_address(&l->addresses.at[i], address);
+        if (s->proxy_host)
+                (void) snprintf(l->address, sizeof l->address, "through the proxy %s:%u at %s", s->proxy_host,
+                                s->proxy_port, address);
+        else
+                (void) snprintf(l->address, sizeof l->address, "%s", address);
+}
+
+/* ---- from stage to stage ---- */
+
+static int begin_dialog(Link *l, Error *e) {
+        Dialog *d = calloc(1, sizeof *d);
         int r = 0;
 
+        if (!d)
+                return error_errno(e, ENOMEM, "connection");
+        l->dialog = d;
+        if (l->stage == LINK_PROXY) {
+                proxy_request(l->settings, &d->request);
+        } else {
+                random_bytes(d->nonce, sizeof d->nonce);
+                r = upgrade_request(l->settings, d->nonce, clock_wall_sec(), &d->request, e);
+        }
+        return r == 0 && buf_error(&d->request) < 0 ? error_errno(e, ENOMEM, "connection") : r;
+}
+
+static int enter_stage(Link *l, LinkStage stage, Error *e) {
+        l->stage = stage;
+        switch (stage) {
+        case LINK_PROXY:
+        case LINK_UPGRADE:
+                return begin_dialog(l, e);
+        case LINK_HANDSHAKE:
+                l->handshake_wants = SSL_ERROR_WANT_WRITE;
+                return tls_session_open(&l->session, l->tls, l->settings, l->socket, e);
+        case LINK_CONNECTING:
+        case LINK_UP:
+                break;
+        }
+        return 0;
+}
+
+/* What comes after a stage, over what the connection does not need. */
+static int enter_next_stage(Link *l, Error *e) {
+        if (l->stage == LINK_CONNECTING && l->settings->proxy_host)
+                return enter_stage(l, LINK_PROXY, e);
+        if (l->stage < LINK_HANDSHAKE && l->tls)
+                return enter_stage(l, LINK_HANDSHAKE, e);
+        if (l->stage < LINK_UPGRADE && l->settings->websocket)
+                return enter_stage(l, LINK_UPGRADE, e);
+        return enter_stage(l, LINK_UP, e);
+}
+
+static int choose(Link *l, size_t i, Error *e) {
         l->socket = TAKE_FD(l->fd[i]);
         for (size_t other = 0; other < l->n_begun; other++) {
                 close_fd_p(&l->fd[other]);
                 l->fd[other] = -1;
         }
-        format_address(&l->addresses.at[i], l->address);
-        l->stage = l->tls ? LINK_HANDSHAKE : LINK_UP;
-        if (l->tls) {
-                r = tls_session_open(&l->session, l->tls, l->settings, l->socket, e);
-                l->handshake_wants = SSL_ERROR_WANT_WRITE;
-        }
-        return r;
+        format_peer(l, i);
+        return enter_next_stage(l, e);
 }
 
 static int step_connecting(Link *l, uint64_t now, Error *e) {
@@ -229,91 +330,7 @@ static int step_connecting(Link *l, uint64_t now, Error *e) {
         return 0;
 }
 
-static int step_handshake(Link *l, Error *e) {
-        int r, code, saved;
-
-        ERR_clear_error();
-        errno = 0;
-        r = SSL_do_handshake(l->session.ssl);
-        saved = errno;
-        if (r == 1) {
-                l->stage = LINK_UP;
-                tls_session_settle(&l->session);
-                return 1;
-        }
-        code = SSL_get_error(l->session.ssl, r);
-        if (code == SSL_ERROR_WANT_READ || code == SSL_ERROR_WANT_WRITE) {
-                l->handshake_wants = code;
-                return 0;
-        }
-        return tls_explain(&l->session, code, saved, e);
-}
-
-int link_step(Link *l, uint64_t now, Error *e) {
-        int r = 0;
-
-        if (l->stage == LINK_CONNECTING)
-                r = step_connecting(l, now, e);
-        if (r == 0 && l->stage == LINK_HANDSHAKE)
-                r = step_handshake(l, e);
-        if (r < 0)
-                return r;
-        return l->stage == LINK_UP ? 1 : 0;
-}
-
-size_t link_poll(const Link *l, struct pollfd ret[static LINK_POLL_MAX]) {
-        size_t n = 0;
-
-        switch (l->stage) {
-        case LINK_CONNECTING:
-                for (size_t i = 0; i < l->n_begun; i++)
-                        if (l->fd[i] >= 0)
-                                ret[n++] = (struct pollfd){ .fd = l->fd[i], .events = POLLOUT };
-                break;
-        case LINK_HANDSHAKE:
-                ret[n++] = (struct pollfd){ .fd = l->socket,
-                                            .events = l->handshake_wants == SSL_ERROR_WANT_WRITE ? POLLOUT
-                                                                                                 : POLLIN };
-                break;
-        case LINK_UP:
-                break;
-        }
-        return n;
-}
-
-uint64_t link_deadline(const Link *l) {
-        return l->stage == LINK_CONNECTING && l->n_begun < l->addresses.n ? l->next_begin : USEC_NEVER;
-}
-
-const char *link_stage(const Link *l) {
-        switch (l->stage) {
-        case LINK_CONNECTING:
-                return "no TCP connection";
-        case LINK_HANDSHAKE:
-                return "the TLS handshake did not end";
-        case LINK_UP:
-                break;
-        }
-        return "no CONNACK";
-}
-
-const char *link_address(const Link *l) {
-        return l->address;
-}
-
-/* ---- bytes ---- */
-
-int link_fd(const Link *l) {
-        return l->socket;
-}
-
-short link_read_events(const Link *l) {
-        return l->read_wants_write ? POLLIN | POLLOUT : POLLIN;
-}
-
-short link_write_events(const Link *l) {
-        return l->write_wants_read ? POLLIN : POLLOUT;
-}
+/* ---- bytes, below WebSocket ---- */
 
 /* A broker without TCP_NODELAY holds its second small packet back until the first is acknowledged, and the kernel would
  * delay that by 40 ms. The option does not last, hence after each read. */
@@ -329,7 +346,8 @@ static ssize_t plain_read(Link *l, void *buf, size_t size, Error *e) {
         if (n > 0)
                 return n;
         if (n == 0)
-                return error_set(e, ECONNRESET, "the broker closed the connection");
+                return error_set(e, ECONNRESET, "%s closed the connection",
+                                 l->stage == LINK_PROXY ? "the proxy" : "the broker");
         if (errno == EAGAIN || errno == EINTR) {
                 acknowledge_now(l);
                 return 0;
@@ -337,10 +355,11 @@ static ssize_t plain_read(Link *l, void *buf, size_t size, Error *e) {
         return error_errno(e, errno, "connection");
 }
 
-ssize_t link_read(Link *l, void *buf, size_t size, Error *e) {
+static ssize_t stream_read(void *userdata, void *buf, size_t size, Error *e) {
+        Link *l = userdata;
         int n, code, saved;
 
-        if (!l->tls)
+        if (!l->session.ssl)
                 return plain_read(l, buf, size, e);
         ERR_clear_error();
         errno = 0;
@@ -368,10 +387,11 @@ static ssize_t plain_write(Link *l, const void *data, size_t len, Error *e) {
         return error_errno(e, errno, "connection");
 }
 
-ssize_t link_write(Link *l, const void *data, size_t len, Error *e) {
+static ssize_t stream_write(void *userdata, const void *data, size_t len, Error *e) {
+        Link *l = userdata;
         int n, code, saved;
 
-        if (!l->tls)
+        if (!l->session.ssl)
                 return plain_write(l, data, len, e);
         ERR_clear_error();
         errno = 0;
@@ -388,7 +408,223 @@ ssize_t link_write(Link *l, const void *data, size_t len, Error *e) {
         return tls_explain(&l->session, code, saved, e);
 }
 
+/* ---- HTTP ---- */
+
+static const char *dialog_peer(const Link *l) {
+        return l->stage == LINK_PROXY ? "the proxy" : "the server";
+}
+
+/* The head says yes: what follows is no longer HTTP. `rest` are bytes that came with it. */
+static int accept_answer(Link *l, const char *rest, size_t rest_len, Error *e) {
+        const WebsocketBelow below = { .read = stream_read, .write = stream_write, .userdata = l };
+
+        if (l->stage == LINK_UPGRADE) {
+                if (websocket_new(&below, rest, rest_len, &l->websocket) < 0)
+                        return error_errno(e, ENOMEM, "WebSocket");
+        } else if (rest_len > 0) {
+                /* Nobody behind the proxy speaks before we do. */
+                return error_set(e, EPROTO, "the proxy %s:%u sent %zu bytes behind its answer", l->settings->proxy_host,
+                                 l->settings->proxy_port, rest_len);
+        }
+        end_dialog(l);
+        return enter_next_stage(l, e);
+}
+
+static int judge(const Link *l, Error *e) {
+        const Dialog *d = l->dialog;
+
+        return l->stage == LINK_PROXY ? proxy_judge(l->settings, &d->answer, e)
+                                      : upgrade_judge(l->settings, d->nonce, clock_wall_sec(), &d->answer, e);
+}
+
+/* 1 = the dialog is over, with success; 0 = more is needed. */
+static int take_answer(Link *l, const char *data, size_t len, uint64_t now, Error *e) {
+        Dialog *d = l->dialog;
+        size_t used = 0;
+        int r;
+
+        if (d->body_by == 0) {
+                r = http_feed_head(&d->answer, dialog_peer(l), data, len, &used, e);
+                if (r <= 0)
+                        return r;
+                if (judge(l, NULL) == 0) {
+                        r = accept_answer(l, data + used, len - used, e);
+                        return r < 0 ? r : 1;
+                }
+                d->body_by = now + LINK_BODY_MSEC * USEC_PER_MSEC;
+        }
+        d->body_len += len - used;
+        if (http_feed_body(&d->answer, data + used, len - used) || d->body_len > LINK_BODY_MAX)
+                return judge(l, e);
+        return 0;
+}
+
+/* A peer that answers before it has read everything may close: its answer says more than the broken write. */
+static int send_request(Link *l, Error *e) {
+        Dialog *d = l->dialog;
+
+        while (d->sent < d->request.len) {
+                ssize_t n = stream_write(l, d->request.data + d->sent, d->request.len - d->sent, e);
+
+                if (n <= 0)
+                        return (int) n;
+                d->sent += (size_t) n;
+        }
+        return 0;
+}
+
+static int explain_silence(const Link *l, int r, Error *e) {
+        if (l->dialog->body_by != 0)
+                return judge(l, e);
+        if (r == -ECONNRESET && l->stage == LINK_PROXY)
+                return error_set(e, ECONNRESET, "the proxy %s:%u closed the connection without an answer",
+                                 l->settings->proxy_host, l->settings->proxy_port);
+        if (r == -ECONNRESET)
+                return error_set(e, ECONNRESET,
+                                 "the server closed the connection without an answer to the WebSocket request");
+        return r;
+}
+
+static int step_dialog(Link *l, uint64_t now, Error *e) {
+        Error broken = { 0 };
+        int written = send_request(l, &broken);
+
+        for (;;) {
+                char buf[DIALOG_CHUNK];
+                ssize_t n = stream_read(l, buf, sizeof buf, e);
+                int r;
+
+                if (n < 0)
+                        return explain_silence(l, (int) n, e);
+                if (n == 0)
+                        break;
+                r = take_answer(l, buf, (size_t) n, now, e);
+                if (r != 0)
+                        return r < 0 ? r : 0;
+        }
+        if (l->dialog->body_by != 0 && now >= l->dialog->body_by)
+                return judge(l, e);
+        if (written < 0 && e)
+                *e = broken;
+        return written;
+}
+
+/* ---- steps ---- */
+
+static int step_handshake(Link *l, Error *e) {
+        int r, code, saved;
+
+        ERR_clear_error();
+        errno = 0;
+        r = SSL_do_handshake(l->session.ssl);
+        saved = errno;
+        if (r == 1) {
+                tls_session_settle(&l->session);
+                return enter_next_stage(l, e);
+        }
+        code = SSL_get_error(l->session.ssl, r);
+        if (code == SSL_ERROR_WANT_READ || code == SSL_ERROR_WANT_WRITE) {
+                l->handshake_wants = code;
+                return 0;
+        }
+        return tls_explain(&l->session, code, saved, e);
+}
+
+int link_step(Link *l, uint64_t now, Error *e) {
+        int r = 0;
+
+        if (l->stage == LINK_CONNECTING)
+                r = step_connecting(l, now, e);
+        if (r == 0 && l->stage == LINK_PROXY)
+                r = step_dialog(l, now, e);
+        if (r == 0 && l->stage == LINK_HANDSHAKE)
+                r = step_handshake(l, e);
+        if (r == 0 && l->stage == LINK_UPGRADE)
+                r = step_dialog(l, now, e);
+        if (r < 0)
+                return r;
+        return l->stage == LINK_UP ? 1 : 0;
+}
+
+size_t link_poll(const Link *l, struct pollfd ret[static LINK_POLL_MAX]) {
+        size_t n = 0;
+
+        switch (l->stage) {
+        case LINK_CONNECTING:
+                for (size_t i = 0; i < l->n_begun; i++)
+                        if (l->fd[i] >= 0)
+                                ret[n++] = (struct pollfd){ .fd = l->fd[i], .events = POLLOUT };
+                break;
+        case LINK_PROXY:
+        case LINK_UPGRADE:
+                ret[n] = (struct pollfd){ .fd = l->socket, .events = link_read_events(l) };
+                if (l->dialog->sent < l->dialog->request.len)
+                        ret[n].events |= link_write_events(l);
+                n++;
+                break;
+        case LINK_HANDSHAKE:
+                ret[n++] = (struct pollfd){ .fd = l->socket,
+                                            .events = l->handshake_wants == SSL_ERROR_WANT_WRITE ? POLLOUT : POLLIN };
+                break;
+        case LINK_UP:
+                break;
+        }
+        return n;
+}
+
+uint64_t link_deadline(const Link *l) {
+        if (l->stage == LINK_CONNECTING && l->n_begun < l->addresses.n)
+                return l->next_begin;
+        return l->dialog && l->dialog->body_by != 0 ? l->dialog->body_by : USEC_NEVER;
+}
+
+const char *link_stage(const Link *l) {
+        switch (l->stage) {
+        case LINK_CONNECTING:
+                return l->waiting;
+        case LINK_PROXY:
+                return "the proxy made no connection";
+        case LINK_UPGRADE:
+                return "no answer to the WebSocket request";
+        case LINK_HANDSHAKE:
+                return "the TLS handshake did not end";
+        case LINK_UP:
+                break;
+        }
+        return "no CONNACK";
+}
+
+const char *link_address(const Link *l) {
+        return l->address;
+}
+
+/* ---- bytes ---- */
+
+int link_fd(const Link *l) {
+        return l->socket;
+}
+
+short link_read_events(const Link *l) {
+        bool writes = l->read_wants_write || (l->websocket && websocket_wants_write(l->websocket));
+
+        return writes ? POLLIN | POLLOUT : POLLIN;
+}
+
+short link_write_events(const Link *l) {
+        return l->write_wants_read ? POLLIN : POLLOUT;
+}
+
+ssize_t link_read(Link *l, void *buf, size_t size, Error *e) {
+        return l->websocket ? websocket_read(l->websocket, buf, size, e) : stream_read(l, buf, size, e);
+}
+
+ssize_t link_write(Link *l, const void *data, size_t len, Error *e) {
+        return l->websocket ? websocket_write(l->websocket, data, len, e) : stream_write(l, data, len, e);
+}
+
 void link_shutdown(Link *l) {
+        if (l->websocket)
+                websocket_close(l->websocket);
         if (l->stage == LINK_UP && l->tls)
                 (void) SSL_shutdown(l->session.ssl);
         ERR_clear_error();

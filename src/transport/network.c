@@ -159,7 +159,7 @@ static int begin_attempt(Network *n, Error *e) {
                         tell_certificate(n, tls, clock_boottime_usec());
         }
         if (r == 0)
-                r = link_resolve(n->settings->host, n->settings->port, &addresses, e);
+                r = link_resolve(n->settings, &addresses, e);
         if (r == 0) {
                 now = clock_boottime_usec();
                 n->connect_by = now + n->settings->connect_timeout_usec;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "transport/exchange.h"
+#include "transport/link.h"
 #include "transport/network.h"
 #include "transport/settings.h"
 #include "transport/tls.h"
@@ -38,6 +39,8 @@ static int check_config(const TransportConfig *config, Settings **ret, SSL_CTX *
 
         if (r == 0 && s->ca_file)
                 r = tls_context_new(s, ret_tls, e);
+        if (r == 0)
+                r = link_check(s, e);
         if (r == 0)
                 *ret = TAKE(s);
         return r;
