@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -14,8 +15,16 @@
 #include "sim/faults.h"
 
 enum {
-        FIRST_CONNECTION_USEC = 10 * 1000 * 1000
-}; /* a broker that is still starting is waited for this long */
+        FIRST_CONNECTION_USEC = 10 * 1000 * 1000, /* a broker that is still starting is waited for this long */
+        SETTLE_USEC = 100 * 1000, /* another server is given this long to say that it is there */
+        HELD_MAX = 1000,          /* messages that come meanwhile */
+};
+
+typedef struct Held {
+        char *topic, *payload;
+        size_t payload_len;
+        bool retained;
+} Held;
 
 typedef struct Server {
         const Options *options;
@@ -26,6 +35,10 @@ typedef struct Server {
         uint64_t started_boot, started_wall;
         char name[CONNECTION_NAME_MAX];
         bool was_online, losing; /* losing: publications are being lost, and that has been said */
+        bool serving;            /* no other server does */
+        uint64_t settled_at;     /* then it serves; USEC_NEVER = it does already, or is not connected */
+        Held held[HELD_MAX];
+        size_t n_held;
         bool stop;
         int exit_code;
         char last_error[ERROR_TEXT_MAX];
@@ -100,6 +113,29 @@ static void tick(Server *s) {
         faults_flush(s->faults, clock_boottime_usec(), send_now, s);
 }
 
+/* ---- before it serves ---- */
+
+static void held_done(Held *h) {
+        free(h->topic);
+        free(h->payload);
+        *h = (Held) {};
+}
+
+/* Until it is known that no other server is there nothing may be answered, and nothing be lost. */
+static void hold(Server *s, const TransportEvent *event) {
+        Held h = { .topic = strdup(event->topic), .payload = malloc(event->payload_len + 1),
+                   .payload_len = event->payload_len, .retained = event->retained };
+
+        if (s->n_held == HELD_MAX || !h.topic || !h.payload) {
+                log_warning("%s: a message is lost: too many come before the server is ready", event->topic);
+                held_done(&h);
+                return;
+        }
+        memcpy(h.payload, event->payload, h.payload_len);
+        h.payload[h.payload_len] = '\0';
+        s->held[s->n_held++] = h;
+}
+
 /* ---- in: devices ---- */
 
 /* One filter gives us all requests, wrong ones included, but also each of our own publications: these are told by shape. */
@@ -115,6 +151,10 @@ static void handle_device(Server *s, const TransportEvent *event) {
 
         if (is_own_publication(event->topic))
                 return;
+        if (!s->serving) {
+                hold(s, event);
+                return;
+        }
         if (event->retained) {
                 log_warning("%s: a retained message, ignoring: AWS IoT retains nothing on reserved topics",
                             event->topic);
@@ -156,7 +196,10 @@ static void announce(Server *s) {
 
         if (v)
                 send_json(s, CONTROL_REQUEST_TOPIC, v);
-        /* Who follows an execution asks again: what happened while we were away was told to nobody. */
+}
+
+/* Who follows an execution asks again: what happened while we were away was told to nobody. */
+static void tell_followers(Server *s) {
         (void) send_now(CONTROL_EVENTS_TOPIC, "{\"type\":\"serving\"}", strlen("{\"type\":\"serving\"}"), s);
 }
 
@@ -181,6 +224,10 @@ static void handle_operator(Server *s, const TransportEvent *event) {
         (void) snprintf(topic, sizeof topic, "%s%s", CONTROL_REPLY_TOPIC, reply);
         if (verb && strcmp(verb, "serving") == 0) {
                 handle_serving(s, request, topic);
+                return;
+        }
+        if (!s->serving) {
+                hold(s, event);
                 return;
         }
         answer = control_answer(s->model, service_now(s), request, &s->out);
@@ -209,15 +256,16 @@ static void handle_reply_to_us(Server *s, const TransportEvent *event) {
 
 static void handle_online(Server *s) {
         log_info("online at %s:%u", s->options->host, s->options->port);
+        s->was_online = true;
         announce(s);
-        if (!s->was_online) {
-                s->was_online = true;
-                puts("ready");
-                (void) fflush(stdout);
-        }
+        if (s->serving)
+                tell_followers(s);
+        else
+                s->settled_at = clock_boottime_usec() + SETTLE_USEC;
 }
 
 static void handle_offline(Server *s, const TransportEvent *event) {
+        s->settled_at = USEC_NEVER;
         /* The same text at each attempt is said once. */
         if (strcmp(s->last_error, event->text ?: "") != 0 || s->was_online)
                 log_warning("%s", event->text ?: "the connection to the broker is lost");
@@ -231,6 +279,24 @@ static void handle_message(Server *s, const TransportEvent *event) {
                 handle_operator(s, event);
         else
                 handle_reply_to_us(s, event);
+}
+
+/* No other server has answered. */
+static void start_serving(Server *s) {
+        s->settled_at = USEC_NEVER;
+        s->serving = true;
+        tell_followers(s);
+        puts("ready");
+        (void) fflush(stdout);
+        for (size_t i = 0; i < s->n_held; i++) {
+                const TransportEvent event = { .type = TRANSPORT_MESSAGE, .topic = s->held[i].topic,
+                                               .payload = s->held[i].payload, .payload_len = s->held[i].payload_len,
+                                               .retained = s->held[i].retained };
+
+                handle_message(s, &event);
+                held_done(&s->held[i]);
+        }
+        s->n_held = 0;
 }
 
 static void handle_event(const TransportEvent *event, void *userdata) {
@@ -316,6 +382,7 @@ static int run(Server *s) {
                 uint64_t until =
                         MIN_OF(boot_time_of(s, model_deadline(s->model)), faults_deadline(s->faults));
 
+                until = MIN_OF(until, s->settled_at);
                 if (!s->was_online)
                         until = MIN_OF(until, s->started_boot + FIRST_CONNECTION_USEC);
                 r = connection_wait(s->transport, signals, until, &signalled);
@@ -324,6 +391,8 @@ static int run(Server *s) {
                         return EXIT_FAILURE;
                 }
                 transport_dispatch(s->transport, handle_event, s);
+                if (!s->stop && clock_boottime_usec() >= s->settled_at)
+                        start_serving(s);
                 tick(s);
                 if (first_connection_failed(s, clock_boottime_usec()))
                         return EXIT_FAILURE;
@@ -332,7 +401,7 @@ static int run(Server *s) {
 }
 
 int serve(const Options *o) {
-        Server s = { .options = o };
+        Server s = { .options = o, .settled_at = USEC_NEVER };
         Error e = {};
         int r;
 
@@ -349,5 +418,7 @@ int serve(const Options *o) {
         (void) faults_free(s.faults);
         (void) model_free(s.model);
         model_output_done(&s.out);
+        for (size_t i = 0; i < s.n_held; i++)
+                held_done(&s.held[i]);
         return r;
 }

@@ -134,8 +134,19 @@ class Service(SimTest):
         second = self.lab._program("second", self.lab.sim_command("serve"), self.lab.directory / "second.log")
         self.assertEqual(second.wait_exit(), 1)
         self.assertIn("another iot-jobs-sim serves", second.text())
+        self.assertNotRegex(second.text(), r"(?m)^ready")
         self.assertTrue(self.lab.service.running())
         self.assertTrue(self.lab.ask("hello")["ok"])
+
+    def test_what_comes_before_it_is_ready_is_answered(self):
+        """Between its subscription and `ready` a server listens for another one; it answers nothing, and loses nothing."""
+        self.lab.service.kill(signal.SIGTERM)
+        watcher = self.lab.eyes("iot-jobs-sim/request", "iot-jobs-sim/events")
+        self.lab.service = self.lab._program("iot-jobs-sim", self.lab.sim_command("serve"), self.lab.directory / "service.log")
+        self.assertIsNotNone(watcher.wait(lambda m: m.topic == "iot-jobs-sim/request", 30))
+        answer = self.lab.ask("create", thing=self.lab.thing, job="early", document="{}")
+        self.assertTrue(answer["ok"], answer)
+        self.assertRegex(self.lab.service.text(), r"(?m)^ready$")
 
     def test_broker_restart(self):
         self.lab.create("a", DOCUMENT)
