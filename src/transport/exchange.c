@@ -9,23 +9,49 @@
 
 #include "base/clock.h"
 
+enum { BUNCH_BYTES_MAX = 16 << 10 }; /* of publications while corked: more, and the network thread may begin */
+
+typedef struct EventList {
+        Event *first, **tail;
+} EventList;
+
+typedef struct PublicationList {
+        Publication *first, **tail;
+} PublicationList;
+
 struct Exchange {
         pthread_mutex_t lock;
         pthread_cond_t ended_cond;
         unsigned refs;
         int event_fd, wake_fd;
 
-        Event *first_event, **event_tail;
+        EventList events;
         size_t event_bytes;
-        bool full_seen; /* the network thread waits for room */
+        bool owner_awake; /* looks at the list again before it sleeps */
+        bool full_seen;   /* the network thread waits for room */
 
-        Publication *first_publication, **publication_tail;
+        PublicationList publications;
         size_t out_bytes;
+        bool network_sleeps; /* and wants to be woken for a publication */
 
         bool online;
         uint64_t connection; /* counts connections that came online */
         Orders orders;
+        Subscription subscription[TRANSPORT_FILTERS_MAX];
+        size_t n_subscriptions;
+        uint64_t last_serial;
         bool ended;
+
+        /* The owner's own, without the lock. */
+        unsigned corked; /* how many times */
+        bool wake_due;
+        size_t corked_bytes;
+
+        /* The network thread's own, without the lock. */
+        EventList staged;
+        size_t staged_bytes;
+        PublicationList taken;
+        size_t released; /* of out_bytes, told at the next look */
 };
 
 static void fd_raise(int fd) {
@@ -48,8 +74,10 @@ static int exchange_init(Exchange *x) {
         pthread_condattr_t attr;
         int r;
 
-        x->event_tail = &x->first_event;
-        x->publication_tail = &x->first_publication;
+        x->events.tail = &x->events.first;
+        x->staged.tail = &x->staged.first;
+        x->publications.tail = &x->publications.first;
+        x->taken.tail = &x->taken.first;
         x->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         x->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         if (x->event_fd < 0 || x->wake_fd < 0)
@@ -94,19 +122,51 @@ static void unlock(Exchange *x) {
                 abort();
 }
 
-static void drop_publications(Exchange *x) {
-        Publication *p = x->first_publication;
+/* ---- lists ---- */
 
-        while (p) {
-                Publication *next = p->next;
+static void free_events(EventList *l) {
+        while (l->first) {
+                Event *e = l->first;
 
-                free(p);
-                p = next;
+                l->first = e->next;
+                free(e);
         }
-        x->first_publication = NULL;
-        x->publication_tail = &x->first_publication;
-        x->out_bytes = 0;
+        l->tail = &l->first;
 }
+
+static void free_publications(PublicationList *l) {
+        while (l->first) {
+                Publication *p = l->first;
+
+                l->first = p->next;
+                free(p);
+        }
+        l->tail = &l->first;
+}
+
+static void append_event(EventList *l, Event *e) {
+        *l->tail = e;
+        l->tail = &e->next;
+}
+
+/* Everything from `from` to the end of `to`. */
+static void move_events(EventList *to, EventList *from) {
+        if (!from->first)
+                return;
+        *to->tail = from->first;
+        to->tail = from->tail;
+        *from = (EventList){ .tail = &from->first };
+}
+
+static void move_publications(PublicationList *to, PublicationList *from) {
+        if (!from->first)
+                return;
+        *to->tail = from->first;
+        to->tail = from->tail;
+        *from = (PublicationList){ .tail = &from->first };
+}
+
+/* ---- references ---- */
 
 Exchange *exchange_ref(Exchange *x) {
         lock(x);
@@ -125,13 +185,12 @@ Exchange *exchange_unref(Exchange *x) {
         unlock(x);
         if (!last)
                 return NULL;
-        for (Event *e = x->first_event; e;) {
-                Event *next = e->next;
-
-                free(e);
-                e = next;
-        }
-        drop_publications(x);
+        free_events(&x->events);
+        free_events(&x->staged);
+        free_publications(&x->publications);
+        free_publications(&x->taken);
+        for (size_t i = 0; i < x->n_subscriptions; i++)
+                free(x->subscription[i].filter);
         (void) settings_free(x->orders.settings);
         close_fd_p(&x->event_fd);
         close_fd_p(&x->wake_fd);
@@ -147,40 +206,51 @@ int exchange_event_fd(const Exchange *x) {
         return x->event_fd;
 }
 
-Event *exchange_take_events(Exchange *x) {
-        Event *first;
+Event *exchange_take_events(Exchange *x, bool first) {
+        Event *list;
 
         /* Lowered first: an event that comes in between raises it again, at worst for nothing. */
-        fd_lower(x->event_fd);
+        if (first)
+                fd_lower(x->event_fd);
         lock(x);
-        first = x->first_event;
-        x->first_event = NULL;
-        x->event_tail = &x->first_event;
+        list = x->events.first;
+        x->events = (EventList){ .tail = &x->events.first };
+        x->owner_awake = list != NULL;
         unlock(x);
-        return first;
+        return list;
 }
 
-void exchange_event_done(Exchange *x, Event *e) {
+void exchange_rest(Exchange *x) {
+        bool more;
+
+        lock(x);
+        x->owner_awake = false;
+        more = x->events.first != NULL;
+        unlock(x);
+        if (more)
+                fd_raise(x->event_fd);
+}
+
+void exchange_events_done(Exchange *x, size_t bytes) {
         bool room;
 
         lock(x);
-        x->event_bytes -= e->bytes;
+        x->event_bytes -= bytes;
         room = x->full_seen && x->event_bytes <= TRANSPORT_QUEUE_BYTES_MAX / 2;
         if (room)
                 x->full_seen = false;
         unlock(x);
         if (room)
                 fd_raise(x->wake_fd);
-        free(e);
 }
 
-static Publication *publication_new(const char *topic, const void *payload, size_t len) {
+static Publication *publication_new(unsigned id, const char *topic, const void *payload, size_t len) {
         size_t topic_size = strlen(topic) + 1;
         Publication *p = malloc(sizeof *p + topic_size + len);
 
         if (!p)
                 return NULL;
-        *p = (Publication){ .len = len, .bytes = sizeof *p + topic_size + len };
+        *p = (Publication){ .id = id, .topic_len = topic_size - 1, .len = len, .bytes = sizeof *p + topic_size + len };
         memcpy(p->data, topic, topic_size);
         if (len > 0)
                 memcpy(p->data + topic_size, payload, len);
@@ -189,34 +259,141 @@ static Publication *publication_new(const char *topic, const void *payload, size
         return p;
 }
 
-int exchange_publish(Exchange *x, uint64_t connection, const char *topic, const void *payload, size_t len) {
+static void wake_network(Exchange *x) {
+        bool asleep;
+
+        x->corked_bytes = 0;
+        if (!x->wake_due)
+                return;
+        x->wake_due = false;
+        lock(x);
+        asleep = x->network_sleeps;
+        x->network_sleeps = false; /* one wake-up is enough */
+        unlock(x);
+        if (asleep)
+                fd_raise(x->wake_fd);
+}
+
+/* The network thread sleeps although there is something to send: now, or with the rest of the bunch. */
+static void wake_for_publication(Exchange *x, size_t bytes) {
+        x->wake_due = true;
+        x->corked_bytes += bytes;
+        if (x->corked == 0 || x->corked_bytes > BUNCH_BYTES_MAX)
+                wake_network(x);
+}
+
+int exchange_publish(Exchange *x, uint64_t connection, unsigned id, const char *topic, const void *payload,
+                     size_t len) {
         Publication *p;
-        bool first;
+        size_t bytes;
+        bool asleep;
         int r = 0;
 
         if (len > TRANSPORT_OUT_BYTES_MAX)
                 return -ENOBUFS;
-        p = publication_new(topic, payload, len);
+        p = publication_new(id, topic, payload, len);
         if (!p)
                 return -ENOMEM;
+        bytes = p->bytes;
         lock(x);
         if (!x->online || connection != x->connection)
                 r = -ENOTCONN;
-        else if (x->out_bytes + p->bytes > TRANSPORT_OUT_BYTES_MAX)
+        else if (x->out_bytes + bytes > TRANSPORT_OUT_BYTES_MAX)
                 r = -ENOBUFS;
         if (r < 0) {
                 unlock(x);
                 free(p);
                 return r;
         }
-        first = !x->first_publication;
-        *x->publication_tail = p;
-        x->publication_tail = &p->next;
-        x->out_bytes += p->bytes;
+        *x->publications.tail = p;
+        x->publications.tail = &p->next;
+        x->out_bytes += bytes;
+        asleep = x->network_sleeps;
         unlock(x);
-        if (first)
-                fd_raise(x->wake_fd);
+        if (asleep)
+                wake_for_publication(x, bytes);
         return 0;
+}
+
+void exchange_cork(Exchange *x) {
+        x->corked++;
+}
+
+void exchange_uncork(Exchange *x) {
+        if (x->corked > 0 && --x->corked == 0)
+                wake_network(x);
+}
+
+static size_t find_subscription(const Exchange *x, const char *filter) {
+        size_t i = 0;
+
+        while (i < x->n_subscriptions && strcmp(x->subscription[i].filter, filter) != 0)
+                i++;
+        return i;
+}
+
+static void forget_subscription(Exchange *x, size_t i) {
+        free(x->subscription[i].filter);
+        x->n_subscriptions--;
+        memmove(&x->subscription[i], &x->subscription[i + 1], (x->n_subscriptions - i) * sizeof x->subscription[0]);
+}
+
+int exchange_subscribe(Exchange *x, unsigned id, const char *filter, size_t max) {
+        char *copy = strdup(filter);
+        int r = 0;
+
+        if (!copy)
+                return -ENOMEM;
+        lock(x);
+        if (find_subscription(x, filter) < x->n_subscriptions)
+                r = -EEXIST;
+        else if (x->n_subscriptions >= MIN_OF(max, ELEMENTSOF(x->subscription)))
+                r = -ENOSPC;
+        if (r == 0) {
+                x->subscription[x->n_subscriptions++] =
+                        (Subscription){ .filter = TAKE(copy), .id = id, .serial = ++x->last_serial };
+                x->orders.subscriptions = true;
+        }
+        unlock(x);
+        free(copy);
+        if (r == 0)
+                fd_raise(x->wake_fd);
+        return r;
+}
+
+int exchange_unsubscribe(Exchange *x, const char *filter) {
+        size_t i;
+        bool found;
+
+        lock(x);
+        i = find_subscription(x, filter);
+        found = i < x->n_subscriptions;
+        if (found) {
+                forget_subscription(x, i);
+                x->orders.subscriptions = true;
+        }
+        unlock(x);
+        if (found)
+                fd_raise(x->wake_fd);
+        return found ? 0 : -ENOENT;
+}
+
+bool exchange_has_subscription(Exchange *x, const char *filter) {
+        bool found;
+
+        lock(x);
+        found = find_subscription(x, filter) < x->n_subscriptions;
+        unlock(x);
+        return found;
+}
+
+size_t exchange_n_subscriptions(Exchange *x) {
+        size_t n;
+
+        lock(x);
+        n = x->n_subscriptions;
+        unlock(x);
+        return n;
 }
 
 void exchange_order_settings(Exchange *x, Settings *settings, bool reconnect) {
@@ -266,77 +443,132 @@ void exchange_take_orders(Exchange *x, Orders *ret) {
         lock(x);
         *ret = x->orders;
         x->orders.settings = NULL;
-        x->orders.reconnect = false;
+        x->orders.reconnect = x->orders.subscriptions = false;
         unlock(x);
 }
 
 /* One allocation: the event, the topic, the text, then the payload with its closing NUL. */
-static Event *event_new(const TransportEvent *from) {
-        size_t topic = from->topic ? strlen(from->topic) + 1 : 0;
+static Event *event_new(const TransportEvent *from, size_t topic_len) {
+        size_t topic = from->topic ? topic_len + 1 : 0;
         size_t text = from->text ? strlen(from->text) + 1 : 0;
         size_t size = sizeof(Event) + topic + text + from->payload_len + 1;
         Event *e = malloc(size);
+        char *at;
 
         if (!e)
                 return NULL;
         *e = (Event){ .public = *from, .bytes = size };
-        e->public.topic = from->topic ? memcpy(e->data, from->topic, topic) : NULL;
-        e->public.text = from->text ? memcpy(e->data + topic, from->text, text) : NULL;
-        e->public.payload = e->data + topic + text;
+        at = e->data;
+        if (from->topic) {
+                e->public.topic = memcpy(at, from->topic, topic_len);
+                at[topic_len] = '\0';
+                at += topic;
+        }
+        if (from->text) {
+                e->public.text = memcpy(at, from->text, text);
+                at += text;
+        }
+        e->public.payload = at;
         if (from->payload_len > 0)
-                memcpy(e->data + topic + text, from->payload, from->payload_len);
-        e->data[topic + text + from->payload_len] = '\0';
+                memcpy(at, from->payload, from->payload_len);
+        at[from->payload_len] = '\0';
         return e;
 }
 
-/* true: the list was empty, so the owner must be woken (after unlocking, or it would wake up only to wait). */
-static bool append_event(Exchange *x, Event *e) {
-        bool first = !x->first_event;
-
-        *x->event_tail = e;
-        x->event_tail = &e->next;
-        x->event_bytes += e->bytes;
-        return first;
+static void stage_event(Exchange *x, Event *e) {
+        append_event(&x->staged, e);
+        x->staged_bytes += e->bytes;
 }
 
 int exchange_push(Exchange *x, const TransportEvent *from) {
-        Event *e = event_new(from);
-        bool first;
+        Event *e = event_new(from, from->topic ? strlen(from->topic) : 0);
 
         if (!e)
                 return -ENOMEM;
-        lock(x);
-        first = append_event(x, e);
-        unlock(x);
-        if (first)
-                fd_raise(x->event_fd);
+        stage_event(x, e);
         return 0;
 }
 
+int exchange_push_message(Exchange *x, const char *topic, size_t topic_len, const void *payload, size_t len,
+                          bool retained) {
+        Event *e = event_new(&(TransportEvent){ .type = TRANSPORT_MESSAGE,
+                                                .topic = topic,
+                                                .payload = payload,
+                                                .payload_len = len,
+                                                .retained = retained },
+                             topic_len);
+
+        if (!e)
+                return -ENOMEM;
+        stage_event(x, e);
+        return 0;
+}
+
+/* With the lock: hand over what is staged. true: wake the owner (after unlocking, or it would wake up only to wait). */
+static bool hand_over(Exchange *x) {
+        bool asleep = x->staged.first && !x->events.first && !x->owner_awake;
+
+        move_events(&x->events, &x->staged);
+        x->event_bytes += x->staged_bytes;
+        x->staged_bytes = 0;
+        return asleep;
+}
+
+void exchange_flush(Exchange *x) {
+        bool asleep;
+
+        if (!x->staged.first)
+                return;
+        lock(x);
+        asleep = hand_over(x);
+        unlock(x);
+        if (asleep)
+                fd_raise(x->event_fd);
+}
+
 bool exchange_full(Exchange *x) {
+        size_t bytes;
         bool full;
 
         lock(x);
-        full = x->event_bytes > TRANSPORT_QUEUE_BYTES_MAX ||
-               (x->full_seen && x->event_bytes > TRANSPORT_QUEUE_BYTES_MAX / 2);
+        bytes = x->event_bytes + x->staged_bytes;
+        full = bytes > TRANSPORT_QUEUE_BYTES_MAX || (x->full_seen && bytes > TRANSPORT_QUEUE_BYTES_MAX / 2);
         x->full_seen = full;
         unlock(x);
         return full;
 }
 
+bool exchange_sleep(Exchange *x, bool wanted) {
+        bool may;
+
+        lock(x);
+        x->out_bytes -= x->released;
+        x->released = 0;
+        may = !wanted || (!x->taken.first && !x->publications.first);
+        x->network_sleeps = wanted && may;
+        unlock(x);
+        return may;
+}
+
+void exchange_wake(Exchange *x) {
+        lock(x);
+        x->network_sleeps = false;
+        unlock(x);
+}
+
 int exchange_set_online(Exchange *x, bool session_present) {
-        Event *e =
-                event_new(&(TransportEvent){ .type = TRANSPORT_ONLINE, .session_present = session_present });
-        bool first;
+        Event *e = event_new(&(TransportEvent){ .type = TRANSPORT_ONLINE, .session_present = session_present }, 0);
+        bool asleep;
 
         if (!e)
                 return -ENOMEM;
+        stage_event(x, e);
         lock(x);
         x->online = true;
         e->connection = ++x->connection;
-        first = append_event(x, e);
+        asleep = hand_over(x);
         unlock(x);
-        if (first)
+        if (asleep)
                 fd_raise(x->event_fd);
         return 0;
 }
@@ -344,38 +576,73 @@ int exchange_set_online(Exchange *x, bool session_present) {
 void exchange_set_offline(Exchange *x) {
         lock(x);
         x->online = false;
-        drop_publications(x);
+        free_publications(&x->publications);
+        x->out_bytes = x->released = 0;
         unlock(x);
+        free_publications(&x->taken);
 }
 
-bool exchange_publication_waits(Exchange *x) {
-        bool waits;
-
-        lock(x);
-        waits = x->first_publication != NULL;
-        unlock(x);
-        return waits;
+Publication *exchange_first_publication(Exchange *x) {
+        if (!x->taken.first) {
+                lock(x);
+                move_publications(&x->taken, &x->publications);
+                unlock(x);
+        }
+        return x->taken.first;
 }
 
 Publication *exchange_take_publication(Exchange *x) {
-        Publication *p;
+        Publication *p = exchange_first_publication(x);
 
-        lock(x);
-        p = x->first_publication;
-        if (p) {
-                x->first_publication = p->next;
-                if (!x->first_publication)
-                        x->publication_tail = &x->first_publication;
-                p->next = NULL;
-        }
-        unlock(x);
+        if (!p)
+                return NULL;
+        x->taken.first = p->next;
+        if (!p->next)
+                x->taken.tail = &x->taken.first;
+        p->next = NULL;
         return p;
 }
 
 void exchange_publication_done(Exchange *x, size_t bytes) {
+        x->released += bytes;
+}
+
+static void free_filters(Subscription *list, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                free(list[i].filter);
+}
+
+ssize_t exchange_get_subscriptions(Exchange *x, Subscription ret[static TRANSPORT_FILTERS_MAX]) {
+        size_t n = 0;
+        bool short_of_memory = false;
+
         lock(x);
-        x->out_bytes -= MIN_OF(bytes, x->out_bytes);
+        for (; n < x->n_subscriptions && !short_of_memory; n++) {
+                ret[n] = x->subscription[n];
+                ret[n].filter = strdup(x->subscription[n].filter);
+                short_of_memory = !ret[n].filter;
+        }
         unlock(x);
+        if (!short_of_memory)
+                return (ssize_t) n;
+        free_filters(ret, n);
+        return -ENOMEM;
+}
+
+bool exchange_answer_subscription(Exchange *x, uint64_t serial, bool granted) {
+        size_t i = 0;
+        bool found;
+
+        lock(x);
+        while (i < x->n_subscriptions && x->subscription[i].serial != serial)
+                i++;
+        found = i < x->n_subscriptions;
+        if (found && granted)
+                x->subscription[i].kept = true;
+        else if (found)
+                forget_subscription(x, i);
+        unlock(x);
+        return found;
 }
 
 void exchange_set_ended(Exchange *x) {

@@ -8,6 +8,7 @@
 typedef enum MqttType {
         MQTT_CONNACK = 2,
         MQTT_PUBLISH = 3,
+        MQTT_PUBACK = 4,
         MQTT_SUBACK = 9,
         MQTT_PINGRESP = 13,
         MQTT_DISCONNECT = 14,

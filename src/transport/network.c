@@ -18,9 +18,8 @@
 #include "transport/tunnel.h"
 
 enum {
-        CHUNK = 8192,         /* bytes moved at once, each way */
-        CHUNKS_PER_TURN = 32, /* read so much, then look at everything else again */
-        PUBLICATIONS_PER_WRITE = 16,
+        CHUNK = 8192,              /* bytes read at once */
+        CHUNKS_PER_TURN = 32,      /* read so much, then look at everything else again */
         BLOCKED_IN_MAX = 64 << 10, /* read so much more while the broker does not read what we write */
         POLL_WAKE = 0,
         POLL_TIMER = 1,
@@ -51,9 +50,10 @@ struct Network {
         Link *link;
         Session *session;
         bool trimmed;
+        bool cautious; /* the broker hung up on a SUBSCRIBE: find out which filter it was */
 
-        unsigned char out[CHUNK]; /* taken from the session, not yet taken by the link */
-        size_t out_at, out_len;
+        Buf out; /* taken from the session, not yet taken by the link: from out_at on */
+        size_t out_at;
         unsigned char in[CHUNK];
         bool read_more;    /* stopped reading before the link was empty */
         size_t blocked_in; /* read since the link stopped taking bytes */
@@ -89,7 +89,8 @@ int network_new(Exchange *exchange, Settings *settings, SSL_CTX *tls, Network **
 static void drop_connection(Network *n) {
         n->session = session_free(n->session);
         n->link = link_free(n->link);
-        n->out_at = n->out_len = n->blocked_in = 0;
+        buf_done(&n->out);
+        n->out_at = n->blocked_in = 0;
         n->read_more = false;
         n->publish_at = USEC_NEVER;
 }
@@ -137,6 +138,7 @@ static void tell_certificate(Network *n, SSL_CTX *tls, uint64_t now) {
         if (strcmp(notice, n->notice) == 0 && now - n->notice_at < NOTICE_REPEAT_SEC * USEC_PER_SEC)
                 return;
         (void) exchange_push(n->exchange, &(TransportEvent){ .type = TRANSPORT_CERTIFICATE, .text = notice });
+        exchange_flush(n->exchange); /* the resolver may take its time */
         memcpy(n->notice, notice, sizeof notice);
         n->notice_at = now;
 }
@@ -183,7 +185,7 @@ static int continue_connecting(Network *n, uint64_t now, Error *e) {
                 return r;
         if (r == 0)
                 return now >= n->connect_by ? connect_timeout(n, e) : 0;
-        r = session_new(n->settings, &n->tunnel, n->exchange, now, &n->session, e);
+        r = session_new(n->settings, &n->tunnel, n->exchange, n->cautious, now, &n->session, e);
         if (r < 0)
                 return r;
         bucket_init(&n->bucket, n->settings->publish_rate);
@@ -195,7 +197,7 @@ static int continue_connecting(Network *n, uint64_t now, Error *e) {
 /* ---- a session ---- */
 
 static bool write_blocked(const Network *n) {
-        return n->out_at < n->out_len;
+        return n->out_at < n->out.len;
 }
 
 static bool may_read(Network *n) {
@@ -218,53 +220,62 @@ static int pump_in(Network *n, uint64_t now, Error *e) {
                 if (write_blocked(n))
                         n->blocked_in += (size_t) got;
                 r = session_receive(n->session, n->in, (size_t) got, now, e);
+                exchange_flush(n->exchange); /* the owner may begin while we read on */
                 if (r < 0)
                         return r;
         }
         return 0;
 }
 
+/* Everything the session has to say, as far as the link takes it. */
 static int pump_out(Network *n, uint64_t now, Error *e) {
-        for (;;) {
-                ssize_t r;
+        int r;
 
+        for (;;) {
                 if (!write_blocked(n)) {
-                        n->out_at = n->out_len = n->blocked_in = 0;
-                        r = session_send(n->session, n->out, sizeof n->out, now, e);
-                        if (r <= 0)
-                                return (int) r;
-                        n->out_len = (size_t) r;
+                        n->out_at = n->blocked_in = 0;
+                        buf_clear(&n->out);
+                        r = session_take_output(n->session, &n->out, now, e);
+                        if (r < 0 || n->out.len == 0)
+                                return r;
                 }
-                r = link_write(n->link, n->out + n->out_at, n->out_len - n->out_at, e);
-                if (r <= 0)
-                        return (int) r;
-                n->out_at += (size_t) r;
+                while (write_blocked(n)) {
+                        ssize_t taken = link_write(n->link, n->out.data + n->out_at, n->out.len - n->out_at, e);
+
+                        if (taken <= 0)
+                                return (int) taken;
+                        n->out_at += (size_t) taken;
+                }
+                r = session_output_sent(n->session, e);
+                if (r < 0)
+                        return r;
         }
 }
 
 /* Hand over what waits, as far as the limits go: several publications leave in one write. */
 static int publish_waiting(Network *n, uint64_t now, bool limited, Error *e) {
         n->publish_at = USEC_NEVER;
-        for (unsigned i = 1; session_can_publish(n->session) && !write_blocked(n); i++) {
-                Publication *p;
-                uint64_t wait;
+        while (session_can_publish(n->session) && !write_blocked(n) && exchange_first_publication(n->exchange)) {
+                uint64_t wait = limited ? bucket_take(&n->bucket, now) : 0;
                 int r;
 
-                if (!exchange_publication_waits(n->exchange))
-                        break;
-                wait = limited ? bucket_take(&n->bucket, now) : 0;
                 if (wait > 0) {
                         n->publish_at = now + wait;
                         break;
                 }
-                p = exchange_take_publication(n->exchange);
-                r = session_publish(n->session, p, now, e);
-                if (r == 0 && i % PUBLICATIONS_PER_WRITE == 0)
+                r = session_publish(n->session, exchange_take_publication(n->exchange), now, e);
+                if (r == 0 && session_output_full(n->session))
                         r = pump_out(n, now, e);
                 if (r < 0)
                         return r;
         }
         return 0;
+}
+
+/* Is there a reason to be woken by a publication? */
+static bool wants_publications(const Network *n) {
+        return n->phase == PHASE_SESSION && session_can_publish(n->session) && !write_blocked(n) &&
+               n->publish_at == USEC_NEVER;
 }
 
 /* The broker's last words (an alert, a CONNACK) say more than a broken pipe. */
@@ -305,42 +316,66 @@ static int continue_session(Network *n, uint64_t now, bool readable, Error *e) {
 
 /* ---- the end of a connection ---- */
 
-static void format_offline(const Network *n, const Error *why, const char **ret_topic,
+static void format_offline(const Network *n, const Error *why, SessionLast last, const char *topic,
                            char ret[static OFFLINE_TEXT_MAX]) {
+        static const char *const behind[] = {
+                [SESSION_LAST_NOTHING] = NULL,
+                [SESSION_LAST_SUBSCRIBE] = "without an answer to SUBSCRIBE",
+                [SESSION_LAST_PUBLISH] = "without an answer to PUBLISH",
+                [SESSION_LAST_SENT] = "right after PUBLISH",
+        };
         const char *address = n->link ? link_address(n->link) : "";
-        const char *what = NULL, *topic = NULL;
-        bool hung_up = why->code == ECONNRESET || why->code == EPIPE;
         int at;
 
         at = snprintf(ret, OFFLINE_TEXT_MAX, "%s:%u%s%s%s: %s", n->settings->host, n->settings->port,
                       address[0] ? " (" : "", address, address[0] ? ")" : "", why->text);
-        if (!n->session || !session_unanswered(n->session, &what, &topic))
-                return;
-        *ret_topic = topic;
-        if (hung_up && at > 0 && at < OFFLINE_TEXT_MAX)
-                (void) snprintf(ret + at, (size_t) (OFFLINE_TEXT_MAX - at), ", without an answer to %s %s",
-                                what, topic);
+        if (behind[last] && at > 0 && at < OFFLINE_TEXT_MAX)
+                (void) snprintf(ret + at, (size_t) (OFFLINE_TEXT_MAX - at), ", %s %s", behind[last], topic);
+}
+
+/* What the broker may have taken offence at. */
+static SessionLast find_last(const Network *n, uint64_t now, const Error *why, const char **ret_topic) {
+        bool hung_up = why->code == ECONNRESET || why->code == EPIPE;
+        SessionLast last = n->session ? session_last(n->session, now, ret_topic) : SESSION_LAST_NOTHING;
+
+        /* With a reason given, or without a hang-up, the last publication has nothing to do with it. */
+        if (last == SESSION_LAST_SENT && (!hung_up || session_reason(n->session) != 0)) {
+                *ret_topic = NULL;
+                return SESSION_LAST_NOTHING;
+        }
+        return last;
+}
+
+static uint64_t backoff(Network *n, uint64_t now) {
+        uint64_t since = n->session ? session_online_since(n->session) : 0;
+
+        if (since != 0 && now - since >= n->settings->stable_usec)
+                n->failures = 0;
+        n->failures++;
+        return pace_backoff(n->settings->reconnect_min_usec, n->settings->reconnect_max_usec, n->failures,
+                            random_u64());
 }
 
 /* Tell, tear everything down, and wait. `delay` USEC_NEVER: as the backoff says. */
 static void go_offline(Network *n, uint64_t now, const Error *why, uint64_t delay) {
-        uint64_t since = n->session ? session_online_since(n->session) : 0;
+        bool hung_up = why->code == ECONNRESET || why->code == EPIPE;
         char text[OFFLINE_TEXT_MAX];
         const char *topic = NULL;
+        SessionLast last = find_last(n, now, why, &topic);
 
-        if (delay == USEC_NEVER) {
-                if (since != 0 && now - since >= n->settings->stable_usec)
-                        n->failures = 0;
-                n->failures++;
-                delay = pace_backoff(n->settings->reconnect_min_usec, n->settings->reconnect_max_usec,
-                                     n->failures, random_u64());
-        }
-        format_offline(n, why, &topic, text);
+        if (delay == USEC_NEVER)
+                delay = backoff(n, now);
+        n->cautious = hung_up && last == SESSION_LAST_SUBSCRIBE;
+        format_offline(n, why, hung_up ? last : SESSION_LAST_NOTHING, topic, text);
         exchange_set_offline(n->exchange);
         (void) exchange_push(n->exchange, &(TransportEvent){ .type = TRANSPORT_OFFLINE,
                                                              .text = text,
                                                              .topic = topic,
+                                                             .is_subscription = last == SESSION_LAST_SUBSCRIBE,
+                                                             .code = n->session ? session_reason(n->session) : 0,
+                                                             .error = why->code,
                                                              .retry_usec = delay });
+        exchange_flush(n->exchange);
         drop_connection(n);
         n->trimmed = false;
         n->retry_at = now + delay;
@@ -391,9 +426,16 @@ static void reconnect_now(Network *n) {
         if (n->phase == PHASE_WAITING)
                 n->retry_at = now;
         else
-                go_offline(n, now,
-                           &(Error){ .code = ESHUTDOWN, .text = "connecting again with a new configuration" },
+                go_offline(n, now, &(Error){ .code = ESHUTDOWN, .text = "connecting again with a new configuration" },
                            0);
+}
+
+static void follow_subscriptions(Network *n) {
+        uint64_t now = clock_boottime_usec();
+        Error e = { 0 };
+
+        if (n->phase == PHASE_SESSION && session_sync(n->session, now, &e) < 0)
+                go_offline(n, now, &e, USEC_NEVER);
 }
 
 /* ---- the loop ---- */
@@ -413,6 +455,8 @@ static bool follow_orders(Network *n) {
         }
         if (orders.reconnect)
                 reconnect_now(n);
+        else if (orders.subscriptions)
+                follow_subscriptions(n);
         return true;
 }
 
@@ -458,19 +502,18 @@ static uint64_t next_deadline(Network *n) {
         return at;
 }
 
-/* One timer on CLOCK_BOOTTIME, so that time asleep counts. Set only when its time changes. */
+/* One timer on CLOCK_BOOTTIME, so that time asleep counts. A deadline that has moved away is left to expire for nothing: with
+ * each message the next PINGREQ moves. */
 static void set_timer(Network *n, uint64_t at) {
         struct itimerspec spec = { 0 };
 
-        if (at == n->timer_at)
+        if (at >= n->timer_at)
                 return;
         n->timer_at = at;
-        if (at != USEC_NEVER) {
-                spec.it_value.tv_sec = (time_t) (at / USEC_PER_SEC);
-                spec.it_value.tv_nsec = (long) (at % USEC_PER_SEC) * 1000;
-                if (at == 0)
-                        spec.it_value.tv_nsec = 1; /* all zero would mean "off" */
-        }
+        spec.it_value.tv_sec = (time_t) (at / USEC_PER_SEC);
+        spec.it_value.tv_nsec = (long) (at % USEC_PER_SEC) * 1000;
+        if (at == 0)
+                spec.it_value.tv_nsec = 1; /* all zero would mean "off" */
         if (timerfd_settime(n->timer_fd, TFD_TIMER_ABSTIME, &spec, NULL) < 0)
                 abort();
 }
@@ -499,17 +542,20 @@ static bool wait_for_work(Network *n, bool *ret_orders) {
         size_t count = POLL_LINK;
         bool at_once = n->phase == PHASE_SESSION && n->read_more && may_read(n), readable = false;
         uint64_t expirations;
+        int r;
 
+        *ret_orders = false;
         p[POLL_WAKE] = (struct pollfd){ .fd = exchange_wake_fd(n->exchange), .events = POLLIN };
         p[POLL_TIMER] = (struct pollfd){ .fd = n->timer_fd, .events = POLLIN };
         count += fill_link_poll(n, p + POLL_LINK);
         set_timer(n, next_deadline(n));
-        if (poll(p, (nfds_t) count, at_once ? 0 : -1) < 0) {
-                *ret_orders = false;
+        exchange_flush(n->exchange);
+        at_once = !exchange_sleep(n->exchange, wants_publications(n)) || at_once;
+        r = poll(p, (nfds_t) count, at_once ? 0 : -1);
+        exchange_wake(n->exchange);
+        if (r < 0)
                 return false; /* EINTR, ENOMEM: look at everything and come back */
-        }
-        if (p[POLL_TIMER].revents != 0 &&
-            read(n->timer_fd, &expirations, sizeof expirations) == sizeof expirations)
+        if (p[POLL_TIMER].revents != 0 && read(n->timer_fd, &expirations, sizeof expirations) == sizeof expirations)
                 n->timer_at = USEC_NEVER;
         *ret_orders = p[POLL_WAKE].revents != 0;
         for (size_t i = POLL_LINK; i < count; i++)
@@ -526,4 +572,5 @@ void network_run(Network *n) {
                 advance(n, readable);
                 readable = wait_for_work(n, &orders);
         }
+        exchange_flush(n->exchange);
 }

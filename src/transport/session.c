@@ -7,40 +7,38 @@
 #include <mqtt_protocol.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "transport/frame.h"
+#include "transport/packet.h"
 #include "transport/reason.h"
+#include "transport/subscriber.h"
 
 enum {
-        TOPIC_SHOWN_MAX = 257,    /* of a packet that is thrown away */
-        REFUSED_RETRY_SEC = 60,   /* a refused filter is asked for again after this, doubling … */
-        REFUSED_RETRY_FACTOR = 8, /* … up to so many times reconnect_max */
-        PING_GRACE_SEC = 5,       /* a dead connection is noticed within 1.5 × keep-alive + this */
-        KEPT_SESSION_SEC =
-                3600, /* MQTT 5: how long the broker keeps a session that is not clean; AWS's figure */
-        SUBACK_FAILURE = 0x80,
+        TOPIC_SHOWN_MAX = 257,   /* of a packet that is thrown away */
+        PING_GRACE_SEC = 5,      /* a dead connection is noticed within 1.5 × keep-alive + this */
+        KEPT_SESSION_SEC = 3600, /* MQTT 5: how long the broker keeps a session that is not clean; AWS's figure */
+        JUST_SENT_SEC = 3,       /* a broker that hangs up so soon may have done so because of the publication */
+        FIRST_FAILURE = 0x80,    /* reason codes from here on are refusals */
+        CODE_TOPIC_INVALID = 0x90,
+        CODE_TOO_LARGE = 0x95,
+        VERSION_5 = 5,
+        MID_HALF = 0x8000,
+        TUNNEL_CHUNK = 4096,
+        KEPT_BUFFER_MAX = 16 << 10, /* larger ones are given back when they are empty */
 };
 
-typedef enum FilterState {
-        FILTER_WANTED,
-        FILTER_ASKED,
-        FILTER_GRANTED,
-        FILTER_REFUSED,
-} FilterState;
-
-typedef struct Filter {
-        FilterState state;
-        int mid; /* of the SUBSCRIBE that asks for it */
-} Filter;
-
-typedef struct InFlight { /* a publication without its PUBACK; mid 0 = free */
-        int mid;
-        size_t bytes;
+typedef struct InFlight { /* a publication without its PUBACK */
+        uint16_t mid;
+        Publication *publication; /* NULL = free */
         uint64_t since;
-        char *topic;
 } InFlight;
+
+typedef struct PublicationChain {
+        Publication *first, **tail;
+} PublicationChain;
 
 struct Session {
         const Settings *settings;
@@ -48,25 +46,37 @@ struct Session {
         struct mosquitto *mosq;
         int far; /* our end of the tunnel */
         FrameScanner scanner;
+        Buf packet; /* the body of an incoming packet that has not come whole */
         SessionState state;
         bool connack_seen, session_present;
         uint64_t now; /* of the call that is being carried out: for the callbacks */
 
         Error error; /* set by a callback: the connection must end */
+        int reason;
 
-        Filter filters[TRANSPORT_FILTERS_MAX];
-        uint64_t suback_by;                     /* USEC_NEVER = none is due */
-        uint64_t ask_again_at, ask_again_delay; /* refused filters */
+        Subscriber subscriber;
         uint64_t online_since;
 
-        InFlight in_flight[SESSION_IN_FLIGHT_MAX];
-        size_t n_in_flight;
+        Buf out;
+        bool library_spoke;              /* its bytes may wait in the tunnel */
+        PublicationChain given, sending; /* QoS 0 with an id: in `out`, and in what session_take_output() gave */
+
+        InFlight in_flight[SESSION_IN_FLIGHT_MAX]; /* a place's number is the rest of its mid divided by their number */
+        uint64_t free_places;                      /* a bit for each */
+        unsigned n_in_flight, most_in_flight;
+        uint16_t last_round; /* the rest of the mid, so that each one is used again as late as possible */
+        size_t packet_max;   /* what the broker takes; SIZE_MAX = it did not say */
+        int qos;             /* of publications: the settings', or what the broker allows */
+
+        char last_topic[TOPIC_SHOWN_MAX]; /* of the last publication with QoS 0 */
+        uint64_t last_sent;               /* 0 = none */
 
         uint64_t keep_alive_usec;
         uint64_t last_in, last_out;
         bool ping_due;      /* to be sent at the next packet boundary */
         uint64_t answer_by; /* USEC_NEVER = no PINGREQ is out */
 };
+_Static_assert(SESSION_IN_FLIGHT_MAX == 64, "free_places has a bit for each");
 
 const char *session_state_name(SessionState s) {
         switch (s) {
@@ -104,131 +114,101 @@ static void push_dropped(Session *s, const char *topic, const char *text) {
         (void) push(s, &(TransportEvent){ .type = TRANSPORT_DROPPED, .topic = topic, .text = text });
 }
 
+/* What has become of a publication: to whoever asked by giving it an id; a refusal also to whoever did not. */
+static void push_outcome(Session *s, const Publication *p, unsigned code, const char *text) {
+        if (p->id != 0)
+                (void) push(s, &(TransportEvent){ .type = TRANSPORT_PUBACK,
+                                                  .topic = p->topic,
+                                                  .text = text,
+                                                  .id = p->id,
+                                                  .code = (int) code });
+        else if (code >= FIRST_FAILURE)
+                push_dropped(s, p->topic, text);
+}
+
+static int take_error(Session *s, Error *e) {
+        if (s->error.code == 0)
+                return 0;
+        if (e)
+                *e = s->error;
+        return -s->error.code;
+}
+
 /* ---- subscriptions ---- */
-
-static int ask_for(Session *s, const size_t *which, size_t n) {
-        char *filters[SESSION_FILTERS_PER_SUBSCRIBE] = { 0 };
-        int mid = 0, rc;
-
-        for (size_t i = 0; i < n; i++)
-                filters[i] = s->settings->filters[which[i]];
-        rc = mosquitto_subscribe_multiple(s->mosq, &mid, (int) n, filters, s->settings->qos, 0, NULL);
-        if (rc != MOSQ_ERR_SUCCESS)
-                return error_set(&s->error, EPROTO, "SUBSCRIBE to %s: %s", filters[0], reason_mosquitto(rc));
-        for (size_t i = 0; i < n; i++)
-                s->filters[which[i]] = (Filter){ .state = FILTER_ASKED, .mid = mid };
-        return 0;
-}
-
-/* Ask for every filter in this state, in packets of at most eight, without waiting in between. */
-static int subscribe(Session *s, FilterState wanted) {
-        size_t which[SESSION_FILTERS_PER_SUBSCRIBE], n = 0;
-        int r = 0;
-
-        s->suback_by = s->now + s->settings->operation_timeout_usec;
-        for (size_t i = 0; i < s->settings->n_filters && r == 0; i++) {
-                if (s->filters[i].state != wanted)
-                        continue;
-                which[n++] = i;
-                if (n == ELEMENTSOF(which)) {
-                        r = ask_for(s, which, n);
-                        n = 0;
-                }
-        }
-        return r == 0 && n > 0 ? ask_for(s, which, n) : r;
-}
-
-static bool any_filter(const Session *s, FilterState state) {
-        for (size_t i = 0; i < s->settings->n_filters; i++)
-                if (s->filters[i].state == state)
-                        return true;
-        return false;
-}
-
-static void ask_again_later(Session *s) {
-        uint64_t most = s->settings->reconnect_max_usec * REFUSED_RETRY_FACTOR;
-
-        if (s->ask_again_delay == 0)
-                s->ask_again_delay = MIN_OF(REFUSED_RETRY_SEC * USEC_PER_SEC, most);
-        else
-                s->ask_again_delay = MIN_OF(s->ask_again_delay * 2, most);
-        s->ask_again_at = s->now + s->ask_again_delay;
-}
 
 /* Every SUBACK is there? Then we are online, or wait to ask again for what was refused. */
 static void conclude_subscriptions(Session *s) {
-        if (any_filter(s, FILTER_ASKED) || any_filter(s, FILTER_WANTED))
-                return;
-        s->suback_by = USEC_NEVER;
-        if (any_filter(s, FILTER_REFUSED)) {
-                enter_state(s, SESSION_REFUSED);
-                ask_again_later(s);
-                return;
+        switch (subscriber_result(&s->subscriber)) {
+        case SUBSCRIBER_BUSY:
+                break;
+        case SUBSCRIBER_REFUSED:
+                if (s->state != SESSION_READY)
+                        enter_state(s, SESSION_REFUSED);
+                break;
+        case SUBSCRIBER_READY:
+                if (s->state == SESSION_READY)
+                        break;
+                enter_state(s, SESSION_READY);
+                s->online_since = s->now;
+                if (exchange_set_online(s->exchange, s->session_present) < 0)
+                        fail(s, ENOMEM, "out of memory");
+                break;
         }
-        enter_state(s, SESSION_READY);
-        s->online_since = s->now;
-        if (exchange_set_online(s->exchange, s->session_present) < 0)
-                fail(s, ENOMEM, "out of memory");
 }
 
-static void refuse_filter(Session *s, size_t i, unsigned code) {
-        char text[256];
-
-        s->filters[i].state = FILTER_REFUSED;
-        (void) snprintf(text, sizeof text, "the broker refused the subscription (SUBACK 0x%02x%s%s)", code,
-                        s->settings->protocol == 5 ? ", " : "",
-                        s->settings->protocol == 5 ? reason_code(code) : "");
-        (void) push(s, &(TransportEvent){
-                               .type = TRANSPORT_REFUSED, .topic = s->settings->filters[i], .text = text });
-}
-
-static void on_subscribe(struct mosquitto *mosq, void *userdata, int mid, int n, const int *codes,
-                         const mosquitto_property *props) {
-        Session *s = userdata;
-        int asked = 0, at = 0;
-
-        (void) mosq, (void) props;
-        for (size_t i = 0; i < s->settings->n_filters; i++)
-                asked += s->filters[i].state == FILTER_ASKED && s->filters[i].mid == mid;
-        if (asked == 0) {
-                fail(s, EPROTO, "the broker sent a SUBACK that nothing was asked for");
-        } else if (n != asked) {
-                (void) error_set(&s->error, EPROTO, "the broker's SUBACK has %d codes for %d filters", n,
-                                 asked);
-        } else {
-                for (size_t i = 0; i < s->settings->n_filters; i++) {
-                        if (s->filters[i].state != FILTER_ASKED || s->filters[i].mid != mid)
-                                continue;
-                        if (codes[at] >= SUBACK_FAILURE)
-                                refuse_filter(s, i, (unsigned) codes[at]);
-                        else
-                                s->filters[i].state = FILTER_GRANTED;
-                        at++;
-                }
-                conclude_subscriptions(s);
-        }
-        errno = 0;
-}
-
-/* ---- callbacks: copy, queue, nothing else; errno is left clean because libmosquitto reads it afterwards ---- */
-
-static void refuse_connection(Session *s, int code, const mosquitto_property *props) {
+static char *reason_property(const mosquitto_property *props) {
         char *why = NULL;
 
         if (props)
                 (void) mosquitto_property_read_string(props, MQTT_PROP_REASON_STRING, &why, false);
         if (why)
                 reason_clean(why);
-        (void) error_set(&s->error, ECONNREFUSED, "the broker refused the connection: %s (CONNACK %d)%s%s",
-                         reason_connack(s->settings->protocol, (unsigned) code), code, why ? ": " : "",
-                         why ? why : "");
-        free(why);
+        return why;
 }
 
-static void on_connect(struct mosquitto *mosq, void *userdata, int code, int flags,
-                       const mosquitto_property *props) {
+/* ---- libmosquitto's callbacks; errno is left clean because it reads it afterwards ---- */
+
+static void on_subscribe(struct mosquitto *mosq, void *userdata, int mid, int n, const int *codes,
+                         const mosquitto_property *props) {
         Session *s = userdata;
-        uint16_t server_keep_alive = 0;
+        char *why CLEANUP_FREE = reason_property(props);
+
+        (void) mosq;
+        s->library_spoke = true; /* more may be asked for now */
+        if (subscriber_on_suback(&s->subscriber, mid, codes, n, why, s->now, &s->error) == 0)
+                conclude_subscriptions(s);
+        errno = 0;
+}
+
+static void refuse_connection(Session *s, int code, const mosquitto_property *props) {
+        char *why CLEANUP_FREE = reason_property(props);
+
+        s->reason = code;
+        (void) error_set(&s->error, ECONNREFUSED, "the broker refused the connection: %s (CONNACK %d)%s%s",
+                         reason_connack(s->settings->protocol, (unsigned) code), code, why ? ": " : "", why ? why : "");
+}
+
+/* What an MQTT 5 broker tells of itself. */
+static void read_limits(Session *s, const mosquitto_property *props) {
+        uint16_t keep_alive = 0, receive_max = 0;
+        uint32_t packet_max = 0;
+        uint8_t qos = 1;
+
+        (void) mosquitto_property_read_int16(props, MQTT_PROP_SERVER_KEEP_ALIVE, &keep_alive, false);
+        if (keep_alive > 0)
+                s->keep_alive_usec = keep_alive * USEC_PER_SEC;
+        (void) mosquitto_property_read_int16(props, MQTT_PROP_RECEIVE_MAXIMUM, &receive_max, false);
+        if (receive_max > 0)
+                s->most_in_flight = MIN_OF(s->most_in_flight, (unsigned) receive_max);
+        (void) mosquitto_property_read_int32(props, MQTT_PROP_MAXIMUM_PACKET_SIZE, &packet_max, false);
+        if (packet_max > 0)
+                s->packet_max = packet_max;
+        (void) mosquitto_property_read_byte(props, MQTT_PROP_MAXIMUM_QOS, &qos, false);
+        s->qos = MIN_OF(s->qos, (int) qos);
+}
+
+static void on_connect(struct mosquitto *mosq, void *userdata, int code, int flags, const mosquitto_property *props) {
+        Session *s = userdata;
 
         (void) mosq;
         if (code != 0) {
@@ -236,58 +216,38 @@ static void on_connect(struct mosquitto *mosq, void *userdata, int code, int fla
         } else {
                 s->session_present = (flags & 1) != 0;
                 if (props)
-                        (void) mosquitto_property_read_int16(props, MQTT_PROP_SERVER_KEEP_ALIVE,
-                                                             &server_keep_alive, false);
-                if (server_keep_alive > 0)
-                        s->keep_alive_usec = server_keep_alive * USEC_PER_SEC;
+                        read_limits(s, props);
                 enter_state(s, SESSION_SUBSCRIBING);
-        }
-        errno = 0;
-}
-
-static void on_message(struct mosquitto *mosq, void *userdata, const struct mosquitto_message *m,
-                       const mosquitto_property *props) {
-        (void) mosq, (void) props;
-        (void) push(userdata, &(TransportEvent){ .type = TRANSPORT_MESSAGE,
-                                                 .topic = m->topic,
-                                                 .payload = m->payload,
-                                                 .payload_len = (size_t) MAX_OF(m->payloadlen, 0),
-                                                 .retained = m->retain });
-        errno = 0;
-}
-
-static void on_publish(struct mosquitto *mosq, void *userdata, int mid, int code,
-                       const mosquitto_property *props) {
-        Session *s = userdata;
-
-        (void) mosq, (void) props;
-        for (size_t i = 0; i < ELEMENTSOF(s->in_flight); i++) {
-                InFlight *f = &s->in_flight[i];
-
-                if (f->mid != mid)
-                        continue;
-                if (code >= 0x80) {
-                        char text[128];
-
-                        (void) snprintf(text, sizeof text,
-                                        "the broker refused the publication: %s (PUBACK 0x%02x)",
-                                        reason_code((unsigned) code), (unsigned) code);
-                        push_dropped(s, f->topic, text);
-                }
-                exchange_publication_done(s->exchange, f->bytes);
-                free(f->topic);
-                *f = (InFlight){ 0 };
-                s->n_in_flight--;
-                break;
         }
         errno = 0;
 }
 
 /* ---- making and ending ---- */
 
-static void forget_in_flight(Session *s) {
+static void append_publication(PublicationChain *c, Publication *p) {
+        p->next = NULL;
+        *c->tail = p;
+        c->tail = &p->next;
+}
+
+static Publication *first_publication(PublicationChain *c) {
+        Publication *p = c->first;
+
+        if (!p)
+                return NULL;
+        c->first = p->next;
+        if (!c->first)
+                c->tail = &c->first;
+        return p;
+}
+
+static void forget_publications(Session *s) {
         for (size_t i = 0; i < ELEMENTSOF(s->in_flight); i++)
-                free(s->in_flight[i].topic);
+                free(s->in_flight[i].publication);
+        while (s->given.first)
+                free(first_publication(&s->given));
+        while (s->sending.first)
+                free(first_publication(&s->sending));
 }
 
 Session *session_free(Session *s) {
@@ -295,7 +255,10 @@ Session *session_free(Session *s) {
                 return NULL;
         mosquitto_destroy(s->mosq);
         close_fd_p(&s->far);
-        forget_in_flight(s);
+        forget_publications(s);
+        subscriber_done(&s->subscriber);
+        buf_done(&s->packet);
+        buf_done(&s->out);
         free(s);
         return NULL;
 }
@@ -305,8 +268,7 @@ static int connect_properties(const Settings *c, mosquitto_property **ret) {
         int rc = mosquitto_property_add_int32(&props, MQTT_PROP_MAXIMUM_PACKET_SIZE, TRANSPORT_PACKET_MAX);
 
         if (rc == MOSQ_ERR_SUCCESS && !c->clean_session)
-                rc = mosquitto_property_add_int32(&props, MQTT_PROP_SESSION_EXPIRY_INTERVAL,
-                                                  KEPT_SESSION_SEC);
+                rc = mosquitto_property_add_int32(&props, MQTT_PROP_SESSION_EXPIRY_INTERVAL, KEPT_SESSION_SEC);
         if (rc != MOSQ_ERR_SUCCESS) {
                 mosquitto_property_free_all(&props);
                 return rc;
@@ -321,13 +283,12 @@ static int configure(Session *s) {
 
         mosquitto_connect_v5_callback_set(s->mosq, on_connect);
         mosquitto_subscribe_v5_callback_set(s->mosq, on_subscribe);
-        mosquitto_message_v5_callback_set(s->mosq, on_message);
-        mosquitto_publish_v5_callback_set(s->mosq, on_publish);
         rc = mosquitto_int_option(s->mosq, MOSQ_OPT_PROTOCOL_VERSION, c->protocol);
-        if (rc == MOSQ_ERR_SUCCESS)
-                rc = mosquitto_max_inflight_messages_set(s->mosq, SESSION_IN_FLIGHT_MAX);
         if (rc == MOSQ_ERR_SUCCESS && c->username)
                 rc = mosquitto_username_pw_set(s->mosq, c->username, c->password);
+        if (rc == MOSQ_ERR_SUCCESS && c->will_topic)
+                rc = mosquitto_will_set(s->mosq, c->will_topic, (int) c->will_len, c->will_payload, c->will_qos,
+                                        c->will_retain);
         return rc;
 }
 
@@ -336,13 +297,12 @@ static int connect_far_end(Session *s, const Tunnel *tunnel, Error *e) {
         char path[TUNNEL_PATH_MAX];
         int rc = configure(s), near;
 
-        if (rc == MOSQ_ERR_SUCCESS && s->settings->protocol == 5)
+        if (rc == MOSQ_ERR_SUCCESS && s->settings->protocol == VERSION_5)
                 rc = connect_properties(s->settings, &props);
         if (rc == MOSQ_ERR_SUCCESS) {
                 tunnel_path(tunnel, path);
                 errno = 0;
-                rc = mosquitto_connect_bind_v5(s->mosq, path, 0, (int) s->settings->keep_alive_sec, NULL,
-                                               props);
+                rc = mosquitto_connect_bind_v5(s->mosq, path, 0, (int) s->settings->keep_alive_sec, NULL, props);
         }
         mosquitto_property_free_all(&props);
         if (rc == MOSQ_ERR_ERRNO)
@@ -351,11 +311,12 @@ static int connect_far_end(Session *s, const Tunnel *tunnel, Error *e) {
                 return error_set(e, EINVAL, "CONNECT: %s", reason_mosquitto(rc));
         near = mosquitto_socket(s->mosq);
         (void) fcntl(near, F_SETFD, FD_CLOEXEC); /* the library does not */
+        s->library_spoke = true;
         s->far = tunnel_accept(tunnel, e);
         return s->far < 0 ? s->far : 0;
 }
 
-int session_new(const Settings *settings, const Tunnel *tunnel, Exchange *exchange, uint64_t now,
+int session_new(const Settings *settings, const Tunnel *tunnel, Exchange *exchange, bool cautious, uint64_t now,
                 Session **ret, Error *e) {
         Session *s CLEANUP(session_free) = calloc(1, sizeof *s);
         int r;
@@ -366,8 +327,15 @@ int session_new(const Settings *settings, const Tunnel *tunnel, Exchange *exchan
         s->exchange = exchange;
         s->far = -1;
         s->now = s->last_in = s->last_out = now;
-        s->suback_by = s->ask_again_at = s->answer_by = USEC_NEVER;
+        s->answer_by = USEC_NEVER;
         s->keep_alive_usec = settings->keep_alive_sec * USEC_PER_SEC;
+        s->free_places = UINT64_MAX;
+        s->most_in_flight = SESSION_IN_FLIGHT_MAX;
+        s->packet_max = SIZE_MAX;
+        s->qos = settings->qos;
+        s->given.tail = &s->given.first;
+        s->sending.tail = &s->sending.first;
+        subscriber_init(&s->subscriber, settings, exchange, cautious);
         s->mosq = mosquitto_new(settings->client_id, settings->clean_session, s);
         if (!s->mosq)
                 return error_errno(e, errno, "MQTT session");
@@ -386,20 +354,199 @@ uint64_t session_online_since(const Session *s) {
         return s->online_since;
 }
 
+int session_reason(const Session *s) {
+        return s->reason;
+}
+
+/* ---- bytes for the broker ---- */
+
+/* Everything libmosquitto has to say goes behind what is there. Afterwards `out` ends at the end of a packet. */
+static int drain_library(Session *s) {
+        char chunk[TUNNEL_CHUNK];
+
+        while (s->library_spoke) {
+                ssize_t n = recv(s->far, chunk, sizeof chunk, MSG_DONTWAIT);
+                int rc;
+
+                if (n > 0) {
+                        buf_append(&s->out, chunk, (size_t) n);
+                        continue;
+                }
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0 && errno != EAGAIN)
+                        return error_errno(&s->error, errno, "private socket");
+                if (n == 0 || !mosquitto_want_write(s->mosq)) {
+                        s->library_spoke = false;
+                        break;
+                }
+                errno = 0;
+                rc = mosquitto_loop_write(s->mosq, 1);
+                if (rc != MOSQ_ERR_SUCCESS)
+                        return error_set(&s->error, EPROTO, "%s", reason_mosquitto(rc));
+        }
+        return 0;
+}
+
+static void check_out(Session *s) {
+        if (buf_error(&s->out) < 0)
+                fail(s, ENOMEM, "out of memory for what goes to the broker");
+}
+
+int session_take_output(Session *s, Buf *to, uint64_t now, Error *e) {
+        static const unsigned char pingreq[2] = { 0xC0, 0x00 };
+        Buf empty = *to;
+        Publication *p;
+
+        s->now = now;
+        if (drain_library(s) < 0)
+                return take_error(s, e);
+        if (s->ping_due) {
+                s->ping_due = false;
+                buf_append(&s->out, pingreq, sizeof pingreq);
+        }
+        check_out(s);
+        if (s->error.code != 0 || s->out.len == 0)
+                return take_error(s, e);
+        s->last_out = now;
+        *to = s->out;
+        s->out = empty;
+        if (s->out.cap > KEPT_BUFFER_MAX)
+                buf_done(&s->out);
+        while ((p = first_publication(&s->given)))
+                append_publication(&s->sending, p);
+        return 0;
+}
+
+int session_output_sent(Session *s, Error *e) {
+        Publication *p;
+
+        while ((p = first_publication(&s->sending))) {
+                push_outcome(s, p, 0, "sent");
+                free(p);
+        }
+        return take_error(s, e);
+}
+
+bool session_output_full(const Session *s) {
+        return s->out.len >= SESSION_OUT_FULL;
+}
+
+/* ---- publications ---- */
+
+bool session_can_publish(const Session *s) {
+        return s->state == SESSION_READY && s->n_in_flight < s->most_in_flight;
+}
+
+/* A packet identifier that stays away from libmosquitto's, which counts up from 1 with each SUBSCRIBE and UNSUBSCRIBE: always
+ * in the other half of the numbers. */
+static uint16_t take_place(Session *s, Publication *p) {
+        unsigned place = (unsigned) ffsll((long long) s->free_places) - 1U;
+        unsigned half = ((unsigned) s->subscriber.last_mid & MID_HALF) ^ MID_HALF;
+        unsigned low;
+
+        s->last_round++;
+        low = (s->last_round * (unsigned) SESSION_IN_FLIGHT_MAX + place) & (MID_HALF - 1U);
+        if (half == 0 && low == 0)
+                low = SESSION_IN_FLIGHT_MAX; /* 0 is no identifier */
+        s->free_places &= ~(UINT64_C(1) << place);
+        s->in_flight[place] = (InFlight){ .mid = (uint16_t) (half | low), .publication = p, .since = s->now };
+        s->n_in_flight++;
+        return s->in_flight[place].mid;
+}
+
+static void on_puback(Session *s, uint16_t mid, unsigned code, const char *why, size_t why_len) {
+        unsigned place = mid % SESSION_IN_FLIGHT_MAX;
+        InFlight *f = &s->in_flight[place];
+        char text[512] = "taken";
+
+        if (!f->publication || f->mid != mid)
+                return; /* for something that we have not sent: of no use, and no harm */
+        if (code >= FIRST_FAILURE) {
+                (void) snprintf(text, sizeof text, "the broker refused the publication: %s (PUBACK 0x%02x)%s%.*s",
+                                reason_code(code), code, why ? ": " : "", (int) MIN_OF(why_len, 256U), why ? why : "");
+                reason_clean(text);
+        }
+        push_outcome(s, f->publication, code, text);
+        exchange_publication_done(s->exchange, f->publication->bytes);
+        free(f->publication);
+        *f = (InFlight){ 0 };
+        s->free_places |= UINT64_C(1) << place;
+        s->n_in_flight--;
+}
+
+/* NULL, or why this publication cannot be sent at all. */
+static const char *unfit(const Session *s, const Publication *p, size_t size, unsigned *ret_code) {
+        *ret_code = CODE_TOPIC_INVALID;
+        if (p->topic_len == 0 || p->topic_len > UINT16_MAX || mosquitto_pub_topic_check(p->topic) != MOSQ_ERR_SUCCESS)
+                return "a topic that MQTT does not allow";
+        if (mosquitto_validate_utf8(p->topic, (int) p->topic_len) != MOSQ_ERR_SUCCESS)
+                return "a topic that is not valid UTF-8";
+        *ret_code = CODE_TOO_LARGE;
+        if (size == 0)
+                return "the payload is too large for MQTT";
+        return size > s->packet_max ? "the packet is larger than the broker takes" : NULL;
+}
+
+static void refuse_publication(Session *s, const Publication *p, unsigned code, const char *why) {
+        char text[160];
+
+        (void) snprintf(text, sizeof text, "the publication was not sent: %s", why);
+        push_outcome(s, p, code, text);
+        exchange_publication_done(s->exchange, p->bytes);
+}
+
+/* QoS 0: over as soon as it is sent; its topic stays, in case the broker hangs up because of it. */
+static void publication_given(Session *s, Publication *p) {
+        size_t shown = MIN_OF(p->topic_len, sizeof s->last_topic - 1);
+
+        memcpy(s->last_topic, p->topic, shown);
+        s->last_topic[shown] = '\0';
+        s->last_sent = s->now;
+        exchange_publication_done(s->exchange, p->bytes);
+        if (p->id != 0)
+                append_publication(&s->given, p);
+        else
+                free(p);
+}
+
+int session_publish(Session *s, Publication *p, uint64_t now, Error *e) {
+        Publish packet = { .topic = p->topic,
+                           .topic_len = p->topic_len,
+                           .payload = (const unsigned char *) p->payload,
+                           .len = p->len,
+                           .qos = (unsigned) s->qos };
+        size_t size = packet_publish_size(s->settings->protocol, &packet);
+        const char *why;
+        unsigned code;
+
+        s->now = now;
+        why = unfit(s, p, size, &code);
+        if (why) {
+                refuse_publication(s, p, code, why);
+                free(p);
+                return take_error(s, e);
+        }
+        if (packet.qos > 0)
+                packet.mid = take_place(s, p);
+        if (drain_library(s) == 0)
+                packet_append_publish(&s->out, s->settings->protocol, &packet);
+        check_out(s);
+        if (packet.qos == 0)
+                publication_given(s, p);
+        return take_error(s, e);
+}
+
+void session_disconnect(Session *s) {
+        (void) mosquitto_disconnect(s->mosq);
+        s->library_spoke = true;
+}
+
 /* ---- bytes from the broker ---- */
 
 /* How long a PINGREQ may stay without any answer. */
 static uint64_t answer_wait(const Session *s) {
-        return MIN_OF(s->keep_alive_usec / 2 + PING_GRACE_SEC * USEC_PER_SEC,
-                      s->settings->operation_timeout_usec);
-}
-
-static int take_error(Session *s, Error *e) {
-        if (s->error.code == 0)
-                return 0;
-        if (e)
-                *e = s->error;
-        return -s->error.code;
+        return MIN_OF(s->keep_alive_usec / 2 + PING_GRACE_SEC * USEC_PER_SEC, s->settings->operation_timeout_usec);
 }
 
 static int refuse_large(Session *s, const FrameScanner *f, const unsigned char *body, size_t n, Error *e) {
@@ -412,7 +559,7 @@ static int refuse_large(Session *s, const FrameScanner *f, const unsigned char *
         return error_set(e, EMSGSIZE, "%s%s%s", text, named ? ": " : "", named ? topic : "");
 }
 
-/* A header is complete: may libmosquitto have this packet? `body` is what has already come of it. */
+/* A header is complete: may this packet come? `body` is what is there of it already. */
 static int admit(Session *s, const unsigned char *body, size_t n, Error *e) {
         const FrameScanner *f = &s->scanner;
 
@@ -423,66 +570,54 @@ static int admit(Session *s, const unsigned char *body, size_t n, Error *e) {
                         return error_set(e, EPROTO, "the broker sent a second CONNACK");
                 s->connack_seen = true;
         } else if (!s->connack_seen) {
-                return error_set(e, EPROTO,
-                                 "the broker's first packet is not a CONNACK (type %u): not an MQTT broker?",
+                return error_set(e, EPROTO, "the broker's first packet is not a CONNACK (type %u): not an MQTT broker?",
                                  f->type);
         }
-        /* Nothing was subscribed above QoS 1; libmosquitto would hold QoS 2 messages without a limit. */
+        /* Nothing was subscribed above QoS 1. */
         if (f->type == MQTT_PUBLISH && (f->flags & 0x06U) > 0x02U)
                 return error_set(e, EPROTO, "the broker sent a message with QoS 2, which was not asked for");
-        if (f->type == MQTT_DISCONNECT) {
-                unsigned code = f->remaining > 0 && n > 0 ? body[0] : 0;
-
-                return error_set(e, ECONNRESET, "the broker sent DISCONNECT: %s",
-                                 code >= 0x80 ? reason_code(code) : "no reason given");
-        }
         /* Without even one code; the library's own check came late (CVE-2024-10525). */
         if (f->type == MQTT_SUBACK && f->remaining < 3)
                 return error_set(e, EPROTO, "the broker's SUBACK has no codes");
-        if (f->type == MQTT_PINGRESP)
-                s->answer_by = USEC_NEVER;
         return 0;
 }
 
-/* How many of these bytes libmosquitto may have: all of them, or those before the packet that is refused. */
-static int scan(Session *s, const unsigned char *data, size_t len, size_t *ret_pass, Error *e) {
-        size_t at = 0, packet = 0;
+static int on_message(Session *s, const unsigned char *body, size_t n, Error *e) {
+        Publish p;
+
+        if (packet_read_publish(s->settings->protocol, s->scanner.flags, body, n, &p) < 0)
+                return error_set(e, EPROTO, "the broker's PUBLISH packet is malformed");
+        if (mosquitto_validate_utf8(p.topic, (int) p.topic_len) != MOSQ_ERR_SUCCESS ||
+            mosquitto_pub_topic_check2(p.topic, p.topic_len) != MOSQ_ERR_SUCCESS)
+                return error_set(e, EPROTO, "the broker sent a message with a topic that MQTT does not allow");
+        if (exchange_push_message(s->exchange, p.topic, p.topic_len, p.payload, p.len, p.retained) < 0)
+                return error_set(e, ENOMEM, "out of memory for what the broker sent");
+        if (p.qos > 0 && drain_library(s) == 0)
+                packet_append_puback(&s->out, p.mid);
+        check_out(s);
+        return take_error(s, e);
+}
+
+static int on_disconnect(Session *s, const unsigned char *body, size_t n, Error *e) {
+        size_t len = 0;
+        const char *why = n > 1 ? packet_reason_string(body + 1, n - 1, &len) : NULL;
+        unsigned code = n > 0 ? body[0] : 0;
         int r;
 
-        while (at < len) {
-                size_t used = 0;
-                FrameStep step = frame_scan(&s->scanner, data + at, len - at, &used);
-
-                at += used;
-                switch (step) {
-                case FRAME_MORE:
-                        break;
-                case FRAME_BODY:
-                        packet = at;
-                        break;
-                case FRAME_BAD:
-                        *ret_pass = packet;
-                        return error_set(e, EPROTO,
-                                         "the broker's packet has a length that MQTT does not allow");
-                case FRAME_HEADER:
-                        r = admit(s, data + at, len - at, e);
-                        if (r < 0) {
-                                *ret_pass = packet;
-                                return r;
-                        }
-                        if (s->scanner.left == 0)
-                                packet = at;
-                        break;
-                }
-        }
-        *ret_pass = len;
-        return 0;
+        s->reason = (int) code;
+        r = error_set(e, ECONNRESET, "the broker sent DISCONNECT: %s (%u)%s%.*s",
+                      code >= FIRST_FAILURE ? reason_code(code) : "no reason given", code, why ? ": " : "",
+                      (int) MIN_OF(len, 256U), why ? why : "");
+        if (e)
+                reason_clean(e->text);
+        return r;
 }
 
 /* Let libmosquitto work until nothing is left for it. Its own idea of "no more" (a stale errno, 2.0.11) is not asked. */
 static int run_library(Session *s, Error *e) {
         int waiting = 0, rc, near;
 
+        s->library_spoke = true;
         for (;;) {
                 near = mosquitto_socket(s->mosq);
                 if (near < 0 || ioctl(near, FIONREAD, &waiting) < 0 || waiting <= 0)
@@ -492,8 +627,7 @@ static int run_library(Session *s, Error *e) {
                 if (s->error.code != 0)
                         return take_error(s, e);
                 if (rc != MOSQ_ERR_SUCCESS)
-                        return error_set(e, rc == MOSQ_ERR_NOMEM ? ENOMEM : EPROTO, "%s",
-                                         reason_mosquitto(rc));
+                        return error_set(e, rc == MOSQ_ERR_NOMEM ? ENOMEM : EPROTO, "%s", reason_mosquitto(rc));
         }
         return take_error(s, e);
 }
@@ -509,7 +643,7 @@ static int pass_on(Session *s, const unsigned char *data, size_t len, Error *e) 
                         return error_errno(e, errno, "private socket");
                 data += n;
                 len -= (size_t) n;
-                /* Its buffer is always empty when we come here, so that a chunk cannot fail to fit. */
+                /* Its buffer is always empty when we come here, so that a packet's first part cannot fail to fit. */
                 r = run_library(s, e);
                 if (r < 0)
                         return r;
@@ -517,106 +651,112 @@ static int pass_on(Session *s, const unsigned char *data, size_t len, Error *e) 
         return 0;
 }
 
+static int hand_to_library(Session *s, const unsigned char *body, size_t n, Error *e) {
+        unsigned char header[PACKET_HEADER_MAX];
+        size_t len =
+                packet_header((unsigned char) (s->scanner.type << 4 | s->scanner.flags), s->scanner.remaining, header);
+        int r = pass_on(s, header, len, e);
+
+        if (r == 0)
+                r = pass_on(s, body, n, e);
+        if (r == 0 && s->state == SESSION_SUBSCRIBING && !s->subscriber.mosq) {
+                s->library_spoke = true;
+                r = subscriber_begin(&s->subscriber, s->mosq, s->now, e);
+                if (r == 0)
+                        conclude_subscriptions(s);
+        }
+        return r == 0 ? take_error(s, e) : r;
+}
+
+/* A whole packet. */
+static int take_packet(Session *s, const unsigned char *body, size_t n, Error *e) {
+        uint16_t mid;
+        unsigned code;
+        const char *why = NULL;
+        size_t len = 0;
+
+        switch (s->scanner.type) {
+        case MQTT_PUBLISH:
+                return on_message(s, body, n, e);
+        case MQTT_PUBACK:
+                if (packet_read_puback(s->settings->protocol, body, n, &mid, &code) < 0)
+                        return error_set(e, EPROTO, "the broker's PUBACK packet is malformed");
+                if (n > 3)
+                        why = packet_reason_string(body + 3, n - 3, &len);
+                on_puback(s, mid, code, why, len);
+                return take_error(s, e);
+        case MQTT_PINGRESP:
+                s->answer_by = USEC_NEVER;
+                return 0;
+        case MQTT_DISCONNECT:
+                return on_disconnect(s, body, n, e);
+        default:
+                return hand_to_library(s, body, n, e);
+        }
+}
+
+/* More of a packet's body. What lies whole before us is taken where it lies. */
+static int take_body(Session *s, const unsigned char *data, size_t n, Error *e) {
+        int r;
+
+        if (s->packet.len == 0 && s->scanner.left == 0)
+                return take_packet(s, data, n, e);
+        buf_append(&s->packet, data, n);
+        if (buf_error(&s->packet) < 0)
+                return error_set(e, ENOMEM, "out of memory for what the broker sent");
+        if (s->scanner.left > 0)
+                return 0;
+        r = take_packet(s, (const unsigned char *) s->packet.data, s->packet.len, e);
+        if (s->packet.cap > KEPT_BUFFER_MAX)
+                buf_done(&s->packet);
+        else
+                buf_clear(&s->packet);
+        return r;
+}
+
 int session_receive(Session *s, const unsigned char *data, size_t len, uint64_t now, Error *e) {
-        size_t pass = 0;
-        Error scan_error = { 0 };
-        int r, scanned;
+        size_t at = 0;
+        int r = 0;
 
         s->now = s->last_in = now;
         if (s->answer_by != USEC_NEVER)
                 s->answer_by = now + answer_wait(s); /* alive: PINGRESP may stand behind a long message */
-        scanned = scan(s, data, len, &pass, &scan_error);
-        r = pass_on(s, data, pass, e);
+        while (at < len && r == 0) {
+                size_t used = 0;
+                FrameStep step = frame_scan(&s->scanner, data + at, len - at, &used);
+
+                at += used;
+                switch (step) {
+                case FRAME_MORE:
+                        break;
+                case FRAME_HEADER:
+                        r = admit(s, data + at, len - at, e);
+                        if (r == 0 && s->scanner.left == 0)
+                                r = take_packet(s, data + at, 0, e);
+                        break;
+                case FRAME_BODY:
+                        r = take_body(s, data + at - used, used, e);
+                        break;
+                case FRAME_BAD:
+                        r = error_set(e, EPROTO, "the broker's packet has a length that MQTT does not allow");
+                        break;
+                }
+        }
+        return r;
+}
+
+int session_sync(Session *s, uint64_t now, Error *e) {
+        int r;
+
+        if (s->state == SESSION_CONNECTING)
+                return 0;
+        s->now = now;
+        s->library_spoke = true;
+        r = subscriber_sync(&s->subscriber, now, e);
         if (r < 0)
                 return r;
-        if (scanned < 0) {
-                if (e)
-                        *e = scan_error;
-                return scanned;
-        }
-        if (s->state == SESSION_SUBSCRIBING && s->suback_by == USEC_NEVER) {
-                if (s->settings->n_filters > 0)
-                        (void) subscribe(s, FILTER_WANTED);
-                else
-                        conclude_subscriptions(s);
-        }
+        conclude_subscriptions(s);
         return take_error(s, e);
-}
-
-/* ---- bytes for the broker ---- */
-
-ssize_t session_send(Session *s, unsigned char *buf, size_t size, uint64_t now, Error *e) {
-        static const unsigned char pingreq[2] = { 0xC0, 0x00 };
-        ssize_t n;
-        int rc;
-
-        s->now = now;
-        if (mosquitto_want_write(s->mosq)) {
-                errno = 0;
-                rc = mosquitto_loop_write(s->mosq, 1);
-                if (rc != MOSQ_ERR_SUCCESS)
-                        return error_set(e, EPROTO, "%s", reason_mosquitto(rc));
-        }
-        n = recv(s->far, buf, size, MSG_DONTWAIT);
-        if (n > 0) {
-                s->last_out = now;
-                return n;
-        }
-        if (n < 0 && errno != EAGAIN && errno != EINTR)
-                return error_errno(e, errno, "private socket");
-        /* Between two packets, because the library has nothing half-written. */
-        if (s->ping_due && size >= sizeof pingreq) {
-                s->ping_due = false;
-                s->last_out = now;
-                memcpy(buf, pingreq, sizeof pingreq);
-                return (ssize_t) sizeof pingreq;
-        }
-        return take_error(s, e);
-}
-
-bool session_can_publish(const Session *s) {
-        return s->state == SESSION_READY && s->n_in_flight < SESSION_IN_FLIGHT_MAX;
-}
-
-/* Remember a publication until its PUBACK: what it weighs, and its topic for the message if the broker hangs up. */
-static void remember(Session *s, int mid, const Publication *p, uint64_t now) {
-        for (size_t i = 0; i < ELEMENTSOF(s->in_flight); i++) {
-                InFlight *f = &s->in_flight[i];
-
-                if (f->mid != 0)
-                        continue;
-                *f = (InFlight){ .mid = mid, .bytes = p->bytes, .since = now, .topic = strdup(p->topic) };
-                s->n_in_flight++;
-                return;
-        }
-}
-
-int session_publish(Session *s, Publication *p, uint64_t now, Error *e) {
-        int mid = 0, rc;
-
-        s->now = now;
-        rc = mosquitto_publish(s->mosq, &mid, p->topic, (int) p->len, p->payload, s->settings->qos, false);
-        if (rc == MOSQ_ERR_SUCCESS && s->settings->qos > 0) {
-                remember(s, mid, p, now);
-        } else {
-                exchange_publication_done(s->exchange, p->bytes);
-        }
-        if (rc == MOSQ_ERR_INVAL || rc == MOSQ_ERR_MALFORMED_UTF8 || rc == MOSQ_ERR_OVERSIZE_PACKET ||
-            rc == MOSQ_ERR_PAYLOAD_SIZE) {
-                char text[160];
-
-                (void) snprintf(text, sizeof text, "the publication was not sent: %s", reason_mosquitto(rc));
-                push_dropped(s, p->topic, text);
-                rc = MOSQ_ERR_SUCCESS;
-        }
-        if (rc != MOSQ_ERR_SUCCESS)
-                (void) error_set(&s->error, EPROTO, "PUBLISH to %s: %s", p->topic, reason_mosquitto(rc));
-        free(p);
-        return take_error(s, e);
-}
-
-void session_disconnect(Session *s) {
-        (void) mosquitto_disconnect(s->mosq);
 }
 
 /* ---- timers ---- */
@@ -634,42 +774,39 @@ static uint64_t ping_at(const Session *s, bool reading) {
 static uint64_t puback_by(const Session *s) {
         uint64_t oldest = USEC_NEVER;
 
-        if (s->n_in_flight < SESSION_IN_FLIGHT_MAX)
+        if (s->n_in_flight < s->most_in_flight)
                 return USEC_NEVER;
         for (size_t i = 0; i < ELEMENTSOF(s->in_flight); i++)
-                oldest = MIN_OF(oldest, s->in_flight[i].since);
+                if (s->in_flight[i].publication)
+                        oldest = MIN_OF(oldest, s->in_flight[i].since);
         return oldest + s->settings->operation_timeout_usec;
 }
 
 uint64_t session_deadline(const Session *s, bool reading) {
-        uint64_t at = MIN_OF(ping_at(s, reading), s->ask_again_at);
+        uint64_t at = MIN_OF(ping_at(s, reading), s->subscriber.ask_again_at);
 
         if (reading) {
-                at = MIN_OF(at, MIN_OF(s->suback_by, s->answer_by));
+                at = MIN_OF(at, MIN_OF(s->subscriber.suback_by, s->answer_by));
                 at = MIN_OF(at, puback_by(s));
         }
         return at;
 }
 
 static int check_answers(Session *s, uint64_t now, Error *e) {
-        const char *what = "", *topic = "";
-
-        if (now >= s->suback_by) {
-                (void) session_unanswered(s, &what, &topic);
-                return error_set(e, ETIMEDOUT, "no SUBACK for %s in %llu ms", topic,
+        if (now >= s->subscriber.suback_by)
+                return error_set(e, ETIMEDOUT, "no SUBACK for %s in %llu ms", subscriber_unanswered(&s->subscriber),
                                  (unsigned long long) (s->settings->operation_timeout_usec / USEC_PER_MSEC));
-        }
         if (now >= s->answer_by)
                 return error_set(e, ETIMEDOUT, "no PINGRESP in %llu ms: the connection is dead",
                                  (unsigned long long) (answer_wait(s) / USEC_PER_MSEC));
         if (now >= puback_by(s))
-                return error_set(e, ETIMEDOUT, "%d publications without PUBACK, the oldest for %llu ms",
-                                 SESSION_IN_FLIGHT_MAX,
+                return error_set(e, ETIMEDOUT, "%u publications without PUBACK, the oldest for %llu ms", s->n_in_flight,
                                  (unsigned long long) (s->settings->operation_timeout_usec / USEC_PER_MSEC));
         return 0;
 }
 
 int session_tick(Session *s, uint64_t now, bool reading, Error *e) {
+        bool asked = false;
         int r;
 
         s->now = now;
@@ -687,30 +824,30 @@ int session_tick(Session *s, uint64_t now, bool reading, Error *e) {
                 if (s->answer_by == USEC_NEVER)
                         s->answer_by = now + answer_wait(s);
         }
-        if (now >= s->ask_again_at) {
-                s->ask_again_at = USEC_NEVER;
+        r = subscriber_tick(&s->subscriber, now, &asked, e);
+        if (r < 0)
+                return r;
+        s->library_spoke = s->library_spoke || asked;
+        if (asked && s->state == SESSION_REFUSED)
                 enter_state(s, SESSION_SUBSCRIBING);
-                (void) subscribe(s, FILTER_REFUSED);
-        }
         return take_error(s, e);
 }
 
-bool session_unanswered(const Session *s, const char **ret_what, const char **ret_topic) {
+SessionLast session_last(const Session *s, uint64_t now, const char **ret_topic) {
         const InFlight *newest = NULL;
 
-        for (size_t i = 0; i < s->settings->n_filters; i++) {
-                if (s->filters[i].state == FILTER_ASKED) {
-                        *ret_what = "SUBSCRIBE";
-                        *ret_topic = s->settings->filters[i];
-                        return true;
-                }
-        }
+        *ret_topic = subscriber_unanswered(&s->subscriber);
+        if (*ret_topic)
+                return SESSION_LAST_SUBSCRIBE;
         for (size_t i = 0; i < ELEMENTSOF(s->in_flight); i++)
-                if (s->in_flight[i].topic && (!newest || s->in_flight[i].since > newest->since))
+                if (s->in_flight[i].publication && (!newest || s->in_flight[i].since >= newest->since))
                         newest = &s->in_flight[i];
-        if (!newest)
-                return false;
-        *ret_what = "PUBLISH";
-        *ret_topic = newest->topic;
-        return true;
+        if (newest) {
+                *ret_topic = newest->publication->topic;
+                return SESSION_LAST_PUBLISH;
+        }
+        if (s->last_sent == 0 || now - s->last_sent > JUST_SENT_SEC * USEC_PER_SEC)
+                return SESSION_LAST_NOTHING;
+        *ret_topic = s->last_topic;
+        return SESSION_LAST_SENT;
 }

@@ -98,6 +98,10 @@ void transport_dispatch(Transport *t, TransportHandler handler, void *userdata);
  * -ENOBUFS (TRANSPORT_OUT_BYTES_MAX), -ENOMEM.
  * What is not on the wire when the connection ends is gone: the caller asks again on the next ONLINE. */
 int transport_publish(Transport *t, const char *topic, const void *payload, size_t len) MUST_USE;
+/* What is published between the two leaves as a bunch: fewer wake-ups of the network thread, fewer and larger writes. May be
+ * nested. The handler of transport_dispatch() is corked: what it publishes leaves when the waiting events are through. */
+void transport_cork(Transport *t);
+void transport_uncork(Transport *t);
 /* The same with an id (> 0, chosen by the caller), which a PUBACK event carries. No PUBACK comes for what was lost with its
  * connection: OFFLINE says so for all of them together. */
 int transport_publish_with_id(Transport *t, unsigned id, const char *topic, const void *payload, size_t len) MUST_USE;
@@ -107,7 +111,7 @@ int transport_publish_with_id(Transport *t, unsigned id, const char *topic, cons
  * next one. 0, -EEXIST, -ENOSPC (TRANSPORT_FILTERS_MAX), -EINVAL (no valid filter), -ENOMEM. */
 int transport_subscribe(Transport *t, unsigned id, const char *filter) MUST_USE;
 /* Forget a filter; UNSUBSCRIBE where the connection is up (no event). 0, -ENOENT. */
-int transport_unsubscribe(Transport *t, const char *filter) MUST_USE;
+int transport_unsubscribe(Transport *t, const char *filter);
 /* New configuration from the next connection on; `now`: drop the current one gently and connect again at once. */
 int transport_reconfigure(Transport *t, const TransportConfig *config, bool now, Error *e) MUST_USE;
 /* DISCONNECT if connected, then end the thread: waits at most wait_usec; a thread that still blocks in name resolution is
