@@ -198,6 +198,8 @@ bool policy_watch_end(PolicyWatch *w, const PolicyScope *scope, const PolicyEnd 
         PolicyAction action = end->is_subscription ? POLICY_SUBSCRIBE : POLICY_PUBLISH;
         char topic[TOPIC_TEXT_MAX], what[TOPIC_TEXT_MAX + 160];
 
+        if (end->code != 0 && !is_refusal(end->code)) /* the broker says itself what it was: a take-over, a quota */
+                return false;
         if (!end->topic) {
                 if (end->online_usec > 0 || !is_refusal(end->code) ||
                     !note(w, POLICY_CONNECT, "", true, 1))

@@ -293,6 +293,21 @@ START_TEST(refusal_of_a_living_connection) {
 }
 END_TEST
 
+/* MQTT 5: whoever was taken over often had a publication under way. */
+START_TEST(other_reasons) {
+        PolicyWatch w = { 0 };
+        PolicyEnd end = { .code = 142, .topic = UPDATE("j"), .online_usec = 1 };
+        char text[POLICY_REPORT_MAX];
+
+        for (int i = 0; i < 4; i++)
+                ck_assert(!policy_watch_end(&w, &scope, &end, text));
+        end.code = 135;
+        ck_assert(!policy_watch_end(&w, &scope, &end, text));
+        ck_assert(policy_watch_end(&w, &scope, &end, text));
+        ck_assert_ptr_nonnull(strstr(text, "PUBLISH"));
+}
+END_TEST
+
 START_TEST(longest_names_fit) {
         char thing[LIMIT_THING_NAME + 1] = "", client_id[LIMIT_THING_NAME + 1] = "", topic[TOPIC_TEXT_MAX], text[POLICY_REPORT_MAX];
         PolicyScope s = { .client_id = client_id, .thing = thing };
@@ -332,6 +347,7 @@ static TCase *cases_watch(void) {
         tcase_add_test(t, what_is_no_pattern);
         tcase_add_test(t, refused_connection);
         tcase_add_test(t, refusal_of_a_living_connection);
+        tcase_add_test(t, other_reasons);
         tcase_add_test(t, longest_names_fit);
         return t;
 }
