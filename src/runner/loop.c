@@ -357,9 +357,8 @@ static void end_tree(Performer *p) {
         const struct timespec pause = { .tv_nsec = RUNNER_KILL_AGAIN_MSEC * 1000000L };
         Child *c = &p->run->child;
 
-        if (p->tree && !p->main_over && !c->released) { /* at the gate: it has no descendants */
-                (void) kill(c->pid, SIGKILL);
-                (void) waitpid(c->pid, NULL, 0);
+        if (p->tree && !p->main_over && !c->released) { /* at the gate */
+                child_done(c);
                 return;
         }
         while (p->tree && !p->tree_empty && clock_boottime_usec() < deadline) {

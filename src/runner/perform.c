@@ -121,10 +121,8 @@ static bool take_ahead(Performer *p, const PlanAction *action) {
                strcmp(path, p->run->handler_path) == 0;
         if (good)
                 return true;
-        if (alive) { /* it has no descendants: gone at once */
-                (void) kill(c->pid, SIGKILL);
-                (void) waitpid(c->pid, NULL, 0);
-        }
+        if (!alive)
+                (void) spawn_exec_error(c);
         child_done(c);
         return false;
 }

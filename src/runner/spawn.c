@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -65,7 +66,24 @@ void environment_done(Environment *e) {
         *e = (Environment){};
 }
 
-static void default_signals(void) {
+/* ---- the child ---- */
+
+/* The child shares our memory until it has become the handler: a copy of it, made page by page as both go on, costs more than all
+ * else a start does. As with vfork(), only one of us goes on at a time, since even errno is shared: we wait for its word from the
+ * gate, it waits there for ours. It calls the kernel and changes nothing of ours, and what it stands on and reads, which is this,
+ * stays until it is out of here. (Should it change its user one day: the kernel then lets no user trace it.) */
+struct Launch {
+        const char *path;
+        char **argv;
+        Environment environment;
+        int work_fd, stdin_fd, gate_fd, write_fd[OUTPUT_COUNT];
+        _Alignas(16) char stack[RUNNER_CHILD_STACK];
+};
+
+/* AddressSanitizer would look for the end of our stack from there. */
+#define ON_OWN_STACK __attribute__((no_sanitize("address")))
+
+static ON_OWN_STACK void default_signals(void) {
         /* The kernel's own structure, larger than any architecture has it; all zero is SIG_DFL. The C library's function
          * keeps its two internal signals to itself, and its posix_spawn(), which the agent starts us with, ignores them. */
         static const unsigned char by_default[128];
@@ -77,40 +95,44 @@ static void default_signals(void) {
         (void) sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static void close_from(unsigned first) {
+static ON_OWN_STACK void close_from(unsigned first) {
         if (close_range(first, ~0U, 0) < 0)
                 for (long fd = (long) first; fd < sysconf(_SC_OPEN_MAX); fd++)
                         (void) close((int) fd);
 }
 
 /* Descriptors 0–3 and the gate, nothing else. None of the sources is one of 0–2: the runner keeps those open. */
-static bool arrange_descriptors(const SpawnRequest *r, const int *write_fd, int gate) {
-        int progress = fcntl(write_fd[OUTPUT_PROGRESS], F_DUPFD_CLOEXEC, 16);
+static ON_OWN_STACK bool arrange_descriptors(const Launch *l) {
+        int progress = fcntl(l->write_fd[OUTPUT_PROGRESS], F_DUPFD_CLOEXEC, 16);
+        int gate = fcntl(l->gate_fd, F_DUPFD_CLOEXEC, 16);
 
-        gate = fcntl(gate, F_DUPFD_CLOEXEC, 16);
-        if (gate < 0 || progress < 0 || dup2(r->stdin_fd, 0) < 0 || dup2(write_fd[OUTPUT_STDOUT], 1) < 0 ||
-            dup2(write_fd[OUTPUT_STDERR], 2) < 0 || dup2(progress, 3) < 0 ||
+        if (gate < 0 || progress < 0 || dup2(l->stdin_fd, 0) < 0 || dup2(l->write_fd[OUTPUT_STDOUT], 1) < 0 ||
+            dup2(l->write_fd[OUTPUT_STDERR], 2) < 0 || dup2(progress, 3) < 0 ||
             dup3(gate, GATE_FD, O_CLOEXEC) < 0)
                 return false;
         close_from(GATE_FD + 1);
         return true;
 }
 
-static _Noreturn void child_main(const SpawnRequest *r, char *const *argv, const int *write_fd, int gate) {
+static ON_OWN_STACK int child_main(void *userdata) {
         const struct timespec pause = { .tv_nsec = RUNNER_BUSY_TEXT_MSEC * 1000000L };
+        const Launch *l = userdata;
+        int error = 0;
         char token;
-        int error;
 
         (void) setsid();
         (void) umask(022);
-        if (fchdir(r->work_fd) < 0 || !arrange_descriptors(r, write_fd, gate))
+        if (fchdir(l->work_fd) < 0 || !arrange_descriptors(l)) {
+                error = errno;
+                (void) !write(l->gate_fd, &error, sizeof error);
                 _exit(126);
+        }
         default_signals();
         /* Without a token the runner died or thought better of it: nothing may run. */
-        if (read(GATE_FD, &token, 1) != 1)
+        if (write(GATE_FD, &error, sizeof error) != sizeof error || read(GATE_FD, &token, 1) != 1)
                 _exit(0);
         for (int i = 0; i < RUNNER_BUSY_TEXT_TRIES; i++) {
-                (void) execve(r->path, argv, r->environment);
+                (void) execve(l->path, l->argv, l->environment.item);
                 if (errno != ETXTBSY) /* somebody is just installing it */
                         break;
                 (void) nanosleep(&pause, NULL);
@@ -120,19 +142,38 @@ static _Noreturn void child_main(const SpawnRequest *r, char *const *argv, const
         _exit(127);
 }
 
-static char **argv_new(const SpawnRequest *r) {
-        size_t n = 0;
-        char **argv;
+/* ---- its parent ---- */
 
+static Launch *launch_free(Launch *l) {
+        if (!l)
+                return NULL;
+        environment_done(&l->environment);
+        free(l->argv);
+        free(l);
+        return NULL;
+}
+DEFINE_CLEANUP(Launch *, launch_free)
+
+static Launch *launch_new(const SpawnRequest *r) {
+        Launch *l CLEANUP(launch_free) = malloc(sizeof *l); /* the stack is not to be touched */
+        size_t n = 0;
+
+        if (!l)
+                return NULL;
         while (r->args && r->args[n])
                 n++;
-        argv = calloc(n + 2, sizeof *argv);
-        if (!argv)
+        l->path = r->path;
+        l->work_fd = r->work_fd;
+        l->stdin_fd = r->stdin_fd;
+        l->environment = *r->environment;
+        *r->environment = (Environment){};
+        l->argv = calloc(n + 2, sizeof *l->argv);
+        if (!l->argv)
                 return NULL;
-        argv[0] = (char *) (uintptr_t) r->path;
+        l->argv[0] = (char *) (uintptr_t) r->path;
         for (size_t i = 0; i < n; i++)
-                argv[i + 1] = r->args[i];
-        return argv;
+                l->argv[i + 1] = r->args[i];
+        return TAKE(l);
 }
 
 static void close_all(int *fds, size_t n) {
@@ -140,43 +181,69 @@ static void close_all(int *fds, size_t n) {
                 close_fd_p(&fds[i]);
 }
 
-int spawn_fork(const SpawnRequest *request, Child *ret, Error *e) {
-        char **argv CLEANUP_FREE = argv_new(request);
-        int write_fd[OUTPUT_COUNT] = { -1, -1, -1 }, gate[2] = { -1, -1 };
-        Child c = CHILD_NONE;
-        int r = argv ? 0 : -ENOMEM;
+/* The pipes and the gate of a child. */
+static int open_pipes(Child *c, Launch *l) {
+        const struct timeval patience = { .tv_sec = RUNNER_EXEC_SEC };
+        int p[2];
 
-        for (int s = 0; s < OUTPUT_COUNT && r == 0; s++) {
-                int p[2];
-
-                if (pipe2(p, O_CLOEXEC) < 0) {
-                        r = -errno;
-                        break;
-                }
-                c.output_fd[s] = p[0];
-                write_fd[s] = p[1];
+        for (int s = 0; s < OUTPUT_COUNT; s++) {
+                if (pipe2(p, O_CLOEXEC) < 0)
+                        return -errno;
+                c->output_fd[s] = p[0];
+                l->write_fd[s] = p[1];
                 if (fcntl(p[0], F_SETFL, O_NONBLOCK) < 0)
-                        r = -errno;
+                        return -errno;
         }
-        if (r == 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, gate) < 0)
-                r = -errno;
-        if (r == 0) {
-                c.pid = fork();
-                if (c.pid < 0)
-                        r = -errno;
-                else if (c.pid == 0)
-                        child_main(request, argv, write_fd, gate[1]);
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, p) < 0)
+                return -errno;
+        c->gate_fd = p[0];
+        l->gate_fd = p[1];
+        return setsockopt(c->gate_fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) < 0 ? -errno : 0;
+}
+
+/* What the child says at its gate: 1 and an errno, 0 = nothing, it is out of our memory; or negative errno. */
+static int hear(const Child *c, int flags, int *ret_error) {
+        ssize_t n;
+
+        do
+                n = recv(c->gate_fd, ret_error, sizeof *ret_error, flags);
+        while (n < 0 && errno == EINTR);
+        if (n < 0)
+                return errno == EAGAIN ? -ETIMEDOUT : -errno;
+        return n == sizeof *ret_error;
+}
+
+static int start_child(Child *c) {
+        Launch *l = c->launch;
+        int error = 0, r;
+        pid_t pid = clone(child_main, l->stack + sizeof l->stack, CLONE_VM | SIGCHLD, l);
+
+        if (pid < 0)
+                return -errno;
+        c->pid = pid;
+        (void) close(l->gate_fd); /* or the child's end would not be heard */
+        r = hear(c, 0, &error);
+        l->gate_fd = -1;
+        if (r <= 0)
+                return r < 0 ? r : -ECHILD;
+        return error > 0 ? -error : process_start_time(c->pid, &c->start_time);
+}
+
+int spawn_fork(const SpawnRequest *request, Child *ret, Error *e) {
+        Child c = CHILD_NONE;
+        int r = -ENOMEM;
+
+        c.launch = launch_new(request);
+        if (c.launch) {
+                Launch *l = c.launch;
+
+                l->gate_fd = l->write_fd[0] = l->write_fd[1] = l->write_fd[2] = -1;
+                r = open_pipes(&c, l);
+                if (r == 0)
+                        r = start_child(&c);
+                close_all(l->write_fd, OUTPUT_COUNT);
+                close_fd_p(&l->gate_fd);
         }
-        c.gate_fd = TAKE_FD(gate[0]);
-        if (r == 0) {
-                r = process_start_time(c.pid, &c.start_time);
-                if (r < 0) {
-                        (void) kill(c.pid, SIGKILL);
-                        (void) waitpid(c.pid, NULL, 0);
-                }
-        }
-        close_all(write_fd, OUTPUT_COUNT);
-        close_all(gate, 2);
         if (r < 0) {
                 child_done(&c);
                 return error_errno(e, -r, "cannot start a process for %s", request->path);
@@ -189,21 +256,29 @@ int spawn_release(Child *c) {
         if (send(c->gate_fd, "g", 1, MSG_NOSIGNAL) != 1)
                 return -errno;
         c->released = true;
+        if (hear(c, 0, &c->exec_error) == 0)
+                c->launch = launch_free(c->launch);
         return 0;
 }
 
 int spawn_exec_error(Child *c) {
         int error = 0;
 
-        if (c->gate_fd >= 0 && recv(c->gate_fd, &error, sizeof error, MSG_DONTWAIT) != sizeof error)
-                error = 0;
+        if (c->exec_error == 0 && c->gate_fd >= 0 && hear(c, MSG_DONTWAIT, &error) > 0)
+                c->exec_error = error;
         close_fd_p(&c->gate_fd);
         c->gate_fd = -1;
-        return error;
+        c->launch = launch_free(c->launch);
+        return c->exec_error;
 }
 
 void child_done(Child *c) {
         close_fd_p(&c->gate_fd);
+        if (c->launch && c->pid > 0) {
+                (void) kill(c->pid, SIGKILL); /* it has no descendants: gone at once */
+                (void) waitpid(c->pid, NULL, 0);
+        }
+        c->launch = launch_free(c->launch);
         close_all(c->output_fd, OUTPUT_COUNT);
         *c = CHILD_NONE;
 }

@@ -8,34 +8,6 @@
 #include "base/error.h"
 #include "runner/output.h"
 
-typedef struct SpawnRequest {
-        const char *path;  /* of the handler */
-        char *const *args; /* NULL-terminated, behind the path; may be NULL */
-        char *const *environment;
-        int work_fd;  /* the working directory */
-        int stdin_fd; /* the document, open for reading */
-} SpawnRequest;
-
-typedef struct Child {
-        pid_t pid; /* 0 = none */
-        uint64_t start_time;
-        int gate_fd; /* closing it unopened ends the child before it executed anything */
-        bool released;
-        int output_fd[OUTPUT_COUNT]; /* non-blocking reading ends; given away by the caller with TAKE_FD */
-} Child;
-
-#define CHILD_NONE ((Child){ .gate_fd = -1, .output_fd = { -1, -1, -1 } })
-
-/* 0 and *ret, or negative errno with e. */
-int spawn_fork(const SpawnRequest *request, Child *ret, Error *e) MUST_USE;
-/* Open the gate. */
-int spawn_release(Child *c) MUST_USE;
-/* The child has ended: 0 = it had become the handler (or was never released), else the errno of its execve(). Closes the gate. */
-int spawn_exec_error(Child *c);
-/* What an errno of execve() means for this file, in words for a report. */
-void spawn_explain(const char *path, int error, Error *e);
-void child_done(Child *c); /* close what is open; the process is not touched */
-
 /* NAME=value pairs, later ones replace earlier ones of the same name. */
 typedef struct Environment {
         char **item; /* NULL-terminated, owned */
@@ -46,3 +18,37 @@ void environment_put(Environment *e, const char *assignment);
 void environment_printf(Environment *e, const char *format, ...) PRINTF_LIKE(2, 3);
 void environment_done(Environment *e);
 #define CLEANUP_ENVIRONMENT __attribute__((cleanup(environment_done)))
+
+typedef struct SpawnRequest {
+        const char *path;  /* of the handler; stays until the child has gone */
+        char *const *args; /* NULL-terminated, behind the path; may be NULL; stays too */
+        Environment *environment; /* taken over */
+        int work_fd;  /* the working directory */
+        int stdin_fd; /* the document, open for reading */
+} SpawnRequest;
+
+typedef struct Launch Launch;
+
+typedef struct Child {
+        pid_t pid; /* 0 = none */
+        uint64_t start_time;
+        Launch *launch; /* what it stands on; NULL once it has become the handler or is gone */
+        int gate_fd;    /* closing it unopened ends the child before it executed anything */
+        bool released;
+        int exec_error;              /* errno of its execve(), 0 = none so far */
+        int output_fd[OUTPUT_COUNT]; /* non-blocking reading ends; given away by the caller with TAKE_FD */
+} Child;
+
+#define CHILD_NONE ((Child){ .gate_fd = -1, .output_fd = { -1, -1, -1 } })
+
+/* 0 and *ret, a child that waits at its gate, or negative errno with e. */
+int spawn_fork(const SpawnRequest *request, Child *ret, Error *e) MUST_USE;
+/* Open the gate, and wait (RUNNER_EXEC_SEC at the most) until the child has become the handler, or could not. */
+int spawn_release(Child *c) MUST_USE;
+/* The child has ended and was waited for: 0 = it had become the handler (or was never released), else the errno of its execve().
+ * Closes the gate. */
+int spawn_exec_error(Child *c);
+/* What an errno of execve() means for this file, in words for a report. */
+void spawn_explain(const char *path, int error, Error *e);
+/* End, and wait for, a child that has not become the handler; close what is open. The handler is not touched. */
+void child_done(Child *c);

@@ -160,7 +160,7 @@ int run_start_step(Run *run, const PlanAction *action, Error *e) {
         request = (SpawnRequest){
                 .path = run->handler_path,
                 .args = run->doc.steps[action->step].args,
-                .environment = env.item,
+                .environment = &env,
                 .work_fd = files.work_fd,
                 .stdin_fd = files.document_fd,
         };
@@ -170,7 +170,7 @@ int run_start_step(Run *run, const PlanAction *action, Error *e) {
         run->step = action->step;
         run->attempt = action->attempt;
         r = start_output(run, action);
-        if (r < 0) { /* the gate closes: the child ends by itself, having done nothing */
+        if (r < 0) { /* having done nothing */
                 child_done(&run->child);
                 return error_errno(e, -r, "the output of %s", run->handler_path);
         }
