@@ -92,10 +92,9 @@ static void say_problem(ConfigSeverity severity, const char *text, void *userdat
 }
 
 static int check_config(const char *path) {
-        Config *c CLEANUP(config_free) = NULL;
         bool bad = false;
 
-        if (config_load(path, say_problem, &bad, &c) < 0 || config_check_files(c, say_problem, &bad) < 0)
+        if (config_check(path, say_problem, &bad) < 0)
                 bad = true;
         if (!bad)
                 (void) printf("%s: no problem found\n", path);

@@ -580,6 +580,7 @@ static void load_tree(ConfigLoader *l) {
         if (config_read_file(&tree, l->c->file) != CONFIG_TRUE)
                 report_syntax(l, &tree);
         else {
+                l->parsed = true;
                 load_group(l, config_root_setting(&tree), "");
                 report_missing(l);
                 config_resolve(l);
@@ -604,7 +605,8 @@ static int loader_run(ConfigLoader *l) {
         return l->errors ? -EINVAL : 0;
 }
 
-int config_load(const char *path, ConfigReport report, void *userdata, Config **ret) {
+/* *ret also where the result is -EINVAL and there are values that could be read. */
+static int load(const char *path, ConfigReport report, void *userdata, Config **ret) {
         Config *c CLEANUP(config_free) = calloc(1, sizeof *c);
         ConfigLoader l = { .c = c, .report = report, .userdata = userdata };
         int r;
@@ -616,10 +618,29 @@ int config_load(const char *path, ConfigReport report, void *userdata, Config **
         r = c->file && l.seen ? loader_run(&l) : -ENOMEM;
         config_text_done(&l.text);
         free(l.seen);
+        if (r == 0 || (r == -EINVAL && l.parsed))
+                *ret = TAKE(c);
+        return r;
+}
+
+int config_load(const char *path, ConfigReport report, void *userdata, Config **ret) {
+        Config *c CLEANUP(config_free) = NULL;
+        int r = load(path, report, userdata, &c);
+
         if (r < 0)
                 return r;
         *ret = TAKE(c);
         return 0;
+}
+
+int config_check(const char *path, ConfigReport report, void *userdata) {
+        Config *c CLEANUP(config_free) = NULL;
+        int r = load(path, report, userdata, &c);
+
+        /* Among errors the directories may be the default that was not meant. */
+        if (c && config_files_check(c, r == 0, report, userdata) < 0)
+                r = r < 0 ? r : -EINVAL;
+        return r;
 }
 
 Config *config_free(Config *c) {

@@ -75,6 +75,8 @@ DEFINE_CLEANUP(Config *, config_free)
  * a runner of this user trust the configuration? Reports each problem; 0, or -EINVAL if one was an error. Says nothing about
  * the content of certificates: the transport does. */
 int config_check_files(const Config *c, ConfigReport report, void *userdata);
+/* Both, and what can be said of the files even where a value is wrong: every problem at once. 0 or negative errno. */
+int config_check(const char *path, ConfigReport report, void *userdata);
 
 /* The runner's rule: the file, what it includes and every directory above belong to root or `uid` and are not writable by
  * others (a sticky directory such as /tmp counts as not writable); symbolic links on the way are held to the same rule.

@@ -98,6 +98,7 @@ typedef struct ConfigLoader {
         ConfigReport report;
         void *userdata;
         size_t errors;
+        bool parsed;                   /* no syntax error */
         int no_memory;                 /* 0 or -ENOMEM */
         const config_setting_t **seen; /* one per key of config_keys: where it is set, or NULL */
 } ConfigLoader;
@@ -108,6 +109,8 @@ void config_problem(ConfigLoader *l, ConfigSeverity severity, const config_setti
 const config_setting_t *config_seen(const ConfigLoader *l, const char *name);
 /* After the values: what depends on the environment or on other keys. */
 void config_resolve(ConfigLoader *l);
+/* config_check_files(), with the handlers' directories or without. */
+int config_files_check(const Config *c, bool directories, ConfigReport report, void *userdata);
 /* One value as text for a message, with `secret` cut where its doc says. */
 void config_show_value(const config_setting_t *s, bool secret, char *ret, size_t size);
 void config_show_string(const char *value, bool secret, char *ret, size_t size);

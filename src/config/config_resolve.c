@@ -365,7 +365,7 @@ static void check_trust(FileCheck *f) {
                 f->report(CONFIG_ERROR, e.text, f->userdata);
 }
 
-int config_check_files(const Config *c, ConfigReport report, void *userdata) {
+int config_files_check(const Config *c, bool directories, ConfigReport report, void *userdata) {
         FileCheck f = { .c = c, .report = report, .userdata = userdata };
 
         check_trust(&f);
@@ -376,7 +376,11 @@ int config_check_files(const Config *c, ConfigReport report, void *userdata) {
         check_credential(&f, "credentials.password_file", c->password_file, NULL);
         check_credential(&f, "credentials.aws_credentials_file", c->aws_credentials_file, NULL);
         check_credential(&f, "connection.proxy_password_file", c->proxy_password_file, NULL);
-        for (char **p = c->handler_directories; *p; p++)
+        for (char **p = c->handler_directories; directories && *p; p++)
                 check_directory(&f, *p);
         return f.bad ? -EINVAL : 0;
+}
+
+int config_check_files(const Config *c, ConfigReport report, void *userdata) {
+        return config_files_check(c, true, report, userdata);
 }

@@ -50,9 +50,9 @@ class Options(LabTest):
 
     def test_check_config_says_all_problems_at_once(self):
         code, out = self.check_config(thing_name="a/b", jobs={"max_concurrent": 11}, handlers={"timeout": -1},
-                                      connection={"keep_alive": "long"})
+                                      connection={"keep_alive": "long"}, credentials={"key_file": "/nonexistent/key"})
         self.assertEqual(code, 1)
-        for key in ("thing_name", "jobs.max_concurrent", "handlers.timeout", "connection.keep_alive"):
+        for key in ("thing_name", "jobs.max_concurrent", "handlers.timeout", "connection.keep_alive", "/nonexistent/key"):
             self.assertIn(key, out)
         self.assertIn("agent.conf:", out)
 
