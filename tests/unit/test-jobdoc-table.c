@@ -23,7 +23,7 @@ static const char *const allowed_paths[] = { "/opt/vendor/handlers", "/srv/jobs/
 static const char *const run_as[] = { "nobody", "www-data", NULL };
 static const JobFact handler_users[] = { { "other", "root" }, { "own-user", "alice" }, {} };
 /* A configured fact must not stand in for what the machine itself says. */
-static const JobFact configured[] = { { "site", "plant-7" }, { "architecture", "aarch64" }, {} };
+static const JobFact configured[] = { { "site", "plant-7" }, { "line", "aaab" }, { "architecture", "aarch64" }, {} };
 static const JobFacts facts = {
         .operating_system = "debian",
         .operating_system_version = "12",
@@ -443,6 +443,7 @@ static const struct Document {
         { IF("\"key\":\"kernel\",\"value\":[\"\"],\"type\":\"stringLike\""), "conditions[0]",
           "not met: kernel is \"6.1.0-18-amd64\" here, stringLike \"\" expected", &full },
         { IF("\"key\":\"site\",\"value\":[\"plant-7\"]"), .policy = &full },
+        { IF("\"key\":\"line\",\"value\":[\"*aab\"],\"type\":\"stringLike\""), .policy = &full },
         { IF("\"key\":\"site\",\"value\":[\"plant-8\"]"), "conditions[0]",
           "not met: site is \"plant-7\" here, stringEqual \"plant-8\" expected", &full },
         { IF("\"key\":\"file\",\"value\":[\"/no\",\"/present\"]"), .policy = &full },
