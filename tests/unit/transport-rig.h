@@ -6,6 +6,7 @@
 #include <netdb.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdarg.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -241,16 +242,10 @@ static inline uint16_t rig_free_port(void) {
         return port;
 }
 
-static inline void rig_broker_start(void) {
+/* With the configuration that is there. */
+static inline void rig_broker_start_again(void) {
         const char *conf = rig_path("mosquitto.conf");
-        FILE *f = fopen(conf, "we");
 
-        ck_assert_ptr_nonnull(f);
-        (void) fprintf(f,
-                       "listener %u 127.0.0.1\nallow_anonymous true\npersistence false\nlog_type "
-                       "none\nmax_queued_messages 0\n",
-                       rig_broker_port);
-        ck_assert_int_eq(fclose(f), 0);
         rig_broker_pid = fork();
         if (rig_broker_pid == 0) {
                 (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -258,6 +253,27 @@ static inline void rig_broker_start(void) {
                 _exit(127);
         }
         ck_assert_int_gt(rig_broker_pid, 0);
+}
+
+/* `more`: lines for the listener. */
+static inline PRINTF_LIKE(1, 2) void rig_broker_start_with(const char *more, ...) {
+        FILE *f = fopen(rig_path("mosquitto.conf"), "we");
+        va_list ap;
+
+        ck_assert_ptr_nonnull(f);
+        (void) fprintf(f,
+                       "allow_anonymous true\npersistence false\nlog_type none\nmax_queued_messages 0\n"
+                       "listener %u 127.0.0.1\n",
+                       rig_broker_port);
+        va_start(ap, more);
+        (void) vfprintf(f, more, ap);
+        va_end(ap);
+        ck_assert_int_eq(fclose(f), 0);
+        rig_broker_start_again();
+}
+
+static inline void rig_broker_start(void) {
+        rig_broker_start_with("%s", "");
 }
 
 static inline void rig_broker_stop(void) {
