@@ -11,18 +11,25 @@
 
 #include "base/clock.h"
 
+enum {
+        CLIENT_ID_MAX = sizeof "iot-jobs-sim-" + CONNECTION_NAME_MAX,
+        CONNACK_OLD_VERSION = 1, /* "unacceptable protocol version" of MQTT 3.1 and 3.1.1 */
+        REASON_VERSION = 0x84,   /* "unsupported protocol version" of MQTT 5 */
+};
+
 void connection_random_name(char ret[static CONNECTION_NAME_MAX]) {
         (void) snprintf(ret, CONNECTION_NAME_MAX, "%016" PRIx64, random_u64());
 }
 
-int connection_new(const Options *o, const char *name, const char *const *filters, Transport **ret,
-                   Error *e) {
-        char client_id[sizeof "iot-jobs-sim-" + CONNECTION_NAME_MAX];
-        TransportConfig config = {
+static TransportConfig connection_config(const Options *o, const char *name, const char *const *filters, int protocol,
+                                         char client_id[static CLIENT_ID_MAX]) {
+        (void) snprintf(client_id, CLIENT_ID_MAX, "iot-jobs-sim-%s", name);
+        return (TransportConfig){
                 .host = o->host,
                 .port = o->port,
                 .client_id = client_id,
-                .protocol = 4,
+                .protocol = protocol,
+                .no_local = true,
                 .clean_session = true,
                 .qos = 1,
                 .keep_alive_sec = 60,
@@ -38,9 +45,26 @@ int connection_new(const Options *o, const char *name, const char *const *filter
                 .stable_usec = 5 * USEC_PER_SEC,
                 .filters = filters,
         };
+}
 
-        (void) snprintf(client_id, sizeof client_id, "iot-jobs-sim-%s", name);
+int connection_new(const Options *o, const char *name, const char *const *filters, int protocol, Transport **ret,
+                   Error *e) {
+        char client_id[CLIENT_ID_MAX];
+        TransportConfig config = connection_config(o, name, filters, protocol, client_id);
+
         return transport_new(&config, ret, e);
+}
+
+int connection_change(Transport *t, const Options *o, const char *name, const char *const *filters, int protocol,
+                      Error *e) {
+        char client_id[CLIENT_ID_MAX];
+        TransportConfig config = connection_config(o, name, filters, protocol, client_id);
+
+        return transport_reconfigure(t, &config, true, e);
+}
+
+bool connection_protocol_refused(const TransportEvent *event) {
+        return event->code == CONNACK_OLD_VERSION || event->code == REASON_VERSION;
 }
 
 uint64_t wall_usec(void) {

@@ -14,9 +14,15 @@ enum {
 /* A name nobody else has: client ids, reply topics. */
 void connection_random_name(char ret[static CONNECTION_NAME_MAX]);
 
-/* A transport that is not started yet. filters: NULL-terminated, copied. */
-int connection_new(const Options *o, const char *name, const char *const *filters, Transport **ret,
+/* A transport that is not started yet. filters: NULL-terminated, copied. protocol: as in TransportConfig; with 5, what we
+ * publish does not come back. */
+int connection_new(const Options *o, const char *name, const char *const *filters, int protocol, Transport **ret,
                    Error *e) MUST_USE;
+/* The same with another protocol, at once. */
+int connection_change(Transport *t, const Options *o, const char *name, const char *const *filters, int protocol,
+                      Error *e) MUST_USE;
+/* An OFFLINE event: does the broker not speak the protocol it was asked for? */
+bool connection_protocol_refused(const TransportEvent *event);
 
 uint64_t wall_usec(void);
 

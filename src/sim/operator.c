@@ -460,7 +460,7 @@ static int operator_init(Operator *op, Error *e) {
                 filters[1] = CONTROL_EVENTS_TOPIC;
         connection_random_name(op->name);
         (void) snprintf(op->reply_topic, sizeof op->reply_topic, "%s%s", CONTROL_REPLY_TOPIC, op->name);
-        r = connection_new(o, op->name, filters, &op->transport, e);
+        r = connection_new(o, op->name, filters, 4, &op->transport, e);
         if (r < 0)
                 return r;
         op->deadline = clock_boottime_usec() + 2 * (uint64_t) CONNECTION_ATTEMPT_USEC;

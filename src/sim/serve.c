@@ -18,6 +18,8 @@ enum {
         FIRST_CONNECTION_USEC = 10 * 1000 * 1000, /* a broker that is still starting is waited for this long */
         SETTLE_USEC = 100 * 1000, /* another server is given this long to say that it is there */
         HELD_MAX = 1000,          /* messages that come meanwhile */
+        MQTT_3_1_1 = 4,
+        MQTT_5 = 5,
 };
 
 typedef struct Held {
@@ -34,6 +36,9 @@ typedef struct Server {
         ModelOutput out;
         uint64_t started_boot, started_wall;
         char name[CONNECTION_NAME_MAX];
+        char reply_topic[sizeof CONTROL_REPLY_TOPIC + CONNECTION_NAME_MAX];
+        const char *filters[4];
+        int protocol;
         bool was_online, losing; /* losing: publications are being lost, and that has been said */
         bool serving;            /* no other server does */
         uint64_t settled_at;     /* then it serves; USEC_NEVER = it does already, or is not connected */
@@ -138,7 +143,8 @@ static void hold(Server *s, const TransportEvent *event) {
 
 /* ---- in: devices ---- */
 
-/* One filter gives us all requests, wrong ones included, but also each of our own publications: these are told by shape. */
+/* One filter gives us all requests, wrong ones included; before MQTT 5 also each of our own publications, which are told by
+ * their shape. */
 static bool is_own_publication(const char *topic) {
         Topic t = topic_parse(topic, NULL);
 
@@ -264,7 +270,24 @@ static void handle_online(Server *s) {
                 s->settled_at = clock_boottime_usec() + SETTLE_USEC;
 }
 
+/* Not every broker speaks MQTT 5, and nothing but a little speed depends on it. */
+static bool fall_back(Server *s, const TransportEvent *event) {
+        Error e = {};
+
+        if (s->protocol != MQTT_5 || !connection_protocol_refused(event))
+                return false;
+        s->protocol = MQTT_3_1_1;
+        if (connection_change(s->transport, s->options, s->name, s->filters, s->protocol, &e) < 0) {
+                log_warning("%s", e.text);
+                return false;
+        }
+        log_debug("the broker does not speak MQTT 5, going on with 3.1.1");
+        return true;
+}
+
 static void handle_offline(Server *s, const TransportEvent *event) {
+        if (fall_back(s, event))
+                return;
         s->settled_at = USEC_NEVER;
         /* The same text at each attempt is said once. */
         if (strcmp(s->last_error, event->text ?: "") != 0 || s->was_online)
@@ -340,20 +363,22 @@ static void say_faults(const Options *o, uint64_t seed) {
 }
 
 static int server_init(Server *s, Error *e) {
-        char reply[sizeof CONTROL_REPLY_TOPIC + CONNECTION_NAME_MAX];
-        const char *filters[] = { "$aws/things/+/jobs/#", CONTROL_REQUEST_TOPIC, reply, NULL };
         uint64_t seed = s->options->has_seed ? s->options->seed : random_u64();
         int r;
 
         connection_random_name(s->name);
-        (void) snprintf(reply, sizeof reply, "%s%s", CONTROL_REPLY_TOPIC, s->name);
+        (void) snprintf(s->reply_topic, sizeof s->reply_topic, "%s%s", CONTROL_REPLY_TOPIC, s->name);
+        s->filters[0] = "$aws/things/+/jobs/#";
+        s->filters[1] = CONTROL_REQUEST_TOPIC;
+        s->filters[2] = s->reply_topic;
+        s->protocol = MQTT_5; /* what we publish does not come back to us then */
         s->started_boot = clock_boottime_usec();
         s->started_wall = wall_usec();
         if (model_new(NULL, &s->model) < 0 || faults_new(s->options, seed, &s->faults) < 0)
                 return error_set(e, ENOMEM, "out of memory");
         if (faults_any(s->faults))
                 say_faults(s->options, seed);
-        r = connection_new(s->options, s->name, filters, &s->transport, e);
+        r = connection_new(s->options, s->name, s->filters, s->protocol, &s->transport, e);
         if (r < 0)
                 return r;
         r = transport_start(s->transport);

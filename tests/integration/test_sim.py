@@ -7,7 +7,9 @@ import os
 import pty
 import re
 import signal
+import socket
 import subprocess
+import threading
 import time
 
 from harness import LOCALHOST, SIM, LabTest, clean_environment, free_port, wait_for
@@ -397,3 +399,33 @@ class NoService(SimTest):
                                env=clean_environment())
             self.assertEqual((r.returncode, r.stdout), (1, ""), r)
             self.assertIn(words, r.stderr)
+
+    def test_broker_without_mqtt_5(self):
+        """MQTT 5 is only asked for: a broker that refuses it is served with 3.1.1."""
+        levels = []
+
+        def broker():
+            while len(levels) < 2:
+                peer, _ = listener.accept()
+                with peer:
+                    peer.settimeout(30)
+                    levels.append(peer.recv(4096)[8])
+                    if levels[-1] == 5:
+                        peer.sendall(b"\x20\x02\x00\x01")
+                        continue
+                    peer.sendall(b"\x20\x02\x00\x00")
+                    subscribe = peer.recv(4096)
+                    peer.sendall(b"\x90\x05" + subscribe[2:4] + b"\x01\x01\x01")
+                    while peer.recv(4096):
+                        pass
+
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.settimeout(30)
+            thread = threading.Thread(target=broker, daemon=True)
+            thread.start()
+            service = self.lab._program("old", [SIM, "serve", "-h", "127.0.0.1", "-p", listener.getsockname()[1]],
+                                        self.lab.directory / "old.log")
+            service.wait_text(r"^ready")
+            self.assertEqual(service.kill(signal.SIGTERM), 0)
+            thread.join(30)
+        self.assertEqual(levels, [5, 4])
