@@ -15,7 +15,8 @@
  * the library's thread).
  *
  * Threads: every function takes the client's lock for a short time and may be called from any thread, and from inside a
- * callback, blocking ones too. No callback runs while the lock is held. iotjobs_client_free() ends both threads; if a callback
+ * callback, blocking ones too (connecting holds it while it reads the files). No callback runs while the lock is held, and
+ * never two at a time. iotjobs_client_free() ends both threads; a blocking call under way in another thread returns -ECANCELED; if a callback
  * runs in another thread it waits for its end, so once it has returned no callback runs, or will run, in any thread. Inside a
  * callback it may be called as well: that callback is then the last one, and the memory goes when it returns.
  *
@@ -26,9 +27,7 @@
 
 #include <iotjobs/types.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+IOTJOBS_BEGIN
 
 typedef struct IotJobsClient IotJobsClient;
 
@@ -56,7 +55,8 @@ int iotjobs_client_new(const IotJobsOptions *options, IotJobsClient **ret, IotJo
 IotJobsClient *iotjobs_client_free(IotJobsClient *c);
 
 /* ---- configuration. Each: 0, -EINVAL / -ERANGE / -E2BIG (which value, and what is allowed), -ENOMEM; on a client that lives
- * on a shared handle (<iotjobs/mosquitto.h>) -EOPNOTSUPP: the connection is the caller's ---- */
+ * on a shared handle (<iotjobs/mosquitto.h>) -EOPNOTSUPP, but for the offline queue, draining and timeouts: the connection is the
+ * caller's ---- */
 
 /* Host name without scheme, port 1–65535. 443 without WebSocket turns ALPN on: "x-amzn-mqtt-ca", or "mqtt" where a user name
  * is set and no client certificate. */
@@ -84,7 +84,8 @@ int iotjobs_client_configure_region(IotJobsClient *c, const char *region, IotJob
 int iotjobs_client_configure_username_password(IotJobsClient *c, const char *user, const char *password,
                                                IotJobsError *e) IOTJOBS_MUST_USE;
 /* Metrics suffix of the user name: AWS' SDKs append "?SDK=NAME&Version=V". Default: off; with v1: on, with the text
- * "?SDK=Python&Version=1.5.4". text NULL: that text; it must begin with '?'. Not together with a user name that has a '?'. */
+ * "?SDK=Python&Version=1.5.4". text NULL: that text; it must begin with '?'. Not together with a user name that has a '?'
+ * (v1: sent all the same, as that SDK does). */
 int iotjobs_client_configure_metrics(IotJobsClient *c, bool on, const char *text, IotJobsError *e) IOTJOBS_MUST_USE;
 /* What the broker publishes when the connection breaks. topic NULL: none. qos 0 or 1; payload at most 65535 bytes. */
 int iotjobs_client_configure_last_will(IotJobsClient *c, const char *topic, const void *payload, size_t len, int qos,
@@ -94,8 +95,8 @@ int iotjobs_client_configure_proxy(IotJobsClient *c, const char *url, const char
 /* Seconds: exponential backoff with full jitter between min (>= 1) and max, reset after `stable` seconds online.
  * Defaults 1, 128, 20. */
 int iotjobs_client_configure_reconnect(IotJobsClient *c, int min, int max, int stable, IotJobsError *e) IOTJOBS_MUST_USE;
-/* Requests made while offline: how many wait for the next connection. 0 (default): none, they fail with -ENOTCONN; -1: as
- * many as IOTJOBS_OFFLINE_QUEUE_MAX. When it is full, NEWEST refuses the new one with -ENOBUFS, OLDEST forgets the oldest. */
+/* Requests made while offline: how many wait for the next connection. 0 (default): none, they fail with -ENOTCONN; -1 (default
+ * with v1): as many as IOTJOBS_OFFLINE_QUEUE_MAX, and 16 MiB. When it is full, NEWEST refuses the new one with -ENOBUFS, OLDEST forgets the oldest. */
 typedef enum IotJobsDrop { IOTJOBS_DROP_NEWEST = 0, IOTJOBS_DROP_OLDEST = 1 } IotJobsDrop;
 enum { IOTJOBS_OFFLINE_QUEUE_MAX = 10000 };
 int iotjobs_client_configure_offline_queue(IotJobsClient *c, int size, IotJobsDrop drop, IotJobsError *e) IOTJOBS_MUST_USE;
@@ -105,7 +106,7 @@ int iotjobs_client_configure_draining(IotJobsClient *c, double per_second, IotJo
 int iotjobs_client_configure_publish_rate(IotJobsClient *c, unsigned per_second, IotJobsError *e) IOTJOBS_MUST_USE;
 /* Seconds, 1–3600: for connect and disconnect (default 30), for SUBACK and PUBACK (default 10; v1: 5). */
 int iotjobs_client_configure_timeouts(IotJobsClient *c, int connect, int operation, IotJobsError *e) IOTJOBS_MUST_USE;
-/* Seconds, 30–1200 as AWS takes them (default 60; v1: 600). */
+/* Seconds, 30–1200 as AWS takes them (default 60); v1: 0 (none) to 65535 (default 600). */
 int iotjobs_client_configure_keep_alive(IotJobsClient *c, int seconds, IotJobsError *e) IOTJOBS_MUST_USE;
 /* No TLS at all: for a broker on this machine. Anyone on the path can read and change everything. */
 int iotjobs_client_configure_plaintext(IotJobsClient *c, bool on, IotJobsError *e) IOTJOBS_MUST_USE;
@@ -165,7 +166,5 @@ short iotjobs_client_events(const IotJobsClient *c);
 int iotjobs_client_timeout(IotJobsClient *c);
 int iotjobs_client_dispatch(IotJobsClient *c);
 
-#ifdef __cplusplus
-}
-#endif
+IOTJOBS_END
 #endif

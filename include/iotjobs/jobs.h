@@ -13,15 +13,14 @@
  *
  * The v1 mode (IotJobsOptions.v1) sends what that SDK sends, for programs that replace it byte for byte: one constant token
  * (the client id), numbers as it writes them, members left out as it leaves them out, a job id required in subscriptions to
- * DESCRIBE and UPDATE topics. What the service would refuse is refused in this mode too, instead of being sent. */
+ * DESCRIBE and UPDATE topics ("" counts as one there, and is refused), the reply type UNRECOGNIZED taken for REQUEST, an
+ * offline queue that is on by default. What the service would refuse is refused in this mode too, instead of being sent. */
 #ifndef IOTJOBS_JOBS_H
 #define IOTJOBS_JOBS_H
 
 #include <iotjobs/client.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+IOTJOBS_BEGIN
 
 /* ---- what comes ---- */
 
@@ -65,7 +64,8 @@ typedef struct IotJobsMessage {
         const IotJobsExecution *execution;
 
         /* UPDATE accepted, asked for by include_state; rejected with INVALID_STATE_TRANSITION or VERSION_MISMATCH: the state the
-         * service has (job_id, status, details, version, and document where include_document asked for it). NULL = absent. */
+         * service has (job_id, status, details, version, and document where include_document asked for it; status is
+         * NOT_SET where only the document came). NULL = absent. */
         const IotJobsExecution *state;
 
         IotJobsCode code;          /* rejected */
@@ -79,31 +79,37 @@ typedef struct IotJobsMessage {
         const char *passed_over;
 } IotJobsMessage;
 
-/* Called for each message that the subscription's filter takes. A message is handed to every subscription that takes it, once
+/* Called for each message that the subscription's filter takes. The client's own requests, which a broker that follows the MQTT
+ * standard brings back to a subscriber of "#", are passed over; only a subscription with reply type REQUEST to just that topic
+ * gets them, with nothing set but topic, payload, type, reply and job_id. So is what a broker has retained: the service never
+ * asks for that (a DROPPED event says so). A message is handed to every subscription that takes it, once
  * each, in the order they were made. */
 typedef void (*IotJobsMessageHandler)(IotJobsClient *c, const IotJobsMessage *message, void *userdata);
 
 /* ---- subscriptions ---- */
 
-/* What SUBACK said: granted QoS 0 or 1, or 128 and above: refused (MQTT 5: the reason code). -ETIMEDOUT, -ENOTCONN: none came.
- * Called once for each call of ..._async. */
+/* What SUBACK said: granted QoS 0 or 1, or 128 and above: refused (MQTT 5: the reason code), and the subscription is not kept.
+ * -ETIMEDOUT: none came (shared handle), not kept either; -ECANCELED: it was removed. Called once for each call of ..._async,
+ * unless the client is freed before. */
 typedef void (*IotJobsAckHandler)(IotJobsClient *c, int packet_id, int granted, void *userdata);
 
 /* job_id: NULL or "" = none, which for DESCRIBE and UPDATE means every job ("+"), an extension; in v1 mode it is required there.
  * "$next" and "+" are taken. WILDCARD takes everything of the thing, whatever reply and job_id are.
  * The same filter twice replaces the handler. A granted subscription is made again at each reconnect.
  *
- * Waits for SUBACK: 0; -EACCES: refused (text has the code; the filter is not kept); -ETIMEDOUT, -ENOTCONN, -EINVAL (no such
- * topic: nothing was sent), -ENOSPC (50 subscriptions). */
+ * Waits for SUBACK: 0; -EACCES: refused (text has the code; the filter is not kept); -ETIMEDOUT, -ENOTCONN: not kept; -EINVAL (no such
+ * topic: nothing was sent), -ENOSPC (48 subscriptions; AWS takes 50 a connection), -ECANCELED (the client is being freed). */
 int iotjobs_client_create_job_subscription(IotJobsClient *c, IotJobsMessageHandler handler, void *userdata,
                                            IotJobsTopicType type, IotJobsReplyType reply, const char *job_id,
                                            IotJobsError *e) IOTJOBS_MUST_USE;
-/* The packet id (> 0), or negative errno and no callback. Offline: the subscription is made at the next connect, together with
- * the others and before ONLINE is told; 0 is returned then, also before the first connect, and ack comes with packet id 0. */
+/* An id (1–65535) that `ack` gets too, or negative errno and no callback. Offline: the subscription is made at the next connect,
+ * together with the others and before ONLINE is told; 0 is returned then, also before the first connect, and ack comes with
+ * 0. A connection that breaks before the answer: it is asked for again at the next one, and ack comes then. ack may be NULL. */
 int iotjobs_client_create_job_subscription_async(IotJobsClient *c, IotJobsAckHandler ack, IotJobsMessageHandler handler,
                                                  void *userdata, IotJobsTopicType type, IotJobsReplyType reply,
                                                  const char *job_id, IotJobsError *e) IOTJOBS_MUST_USE;
-/* Take it back: no message comes to its handler after the return (but a callback that runs just now ends). 0, -ENOENT. */
+/* Take it back: no message comes to its handler after the return (but a callback that runs just now ends). 0, -ENOENT, -EBUSY
+ * (one of subscribe_all). */
 int iotjobs_client_remove_job_subscription(IotJobsClient *c, IotJobsTopicType type, IotJobsReplyType reply,
                                            const char *job_id, IotJobsError *e);
 /* Everything that a device listens to, as an agent wants it: notify, notify-next and both replies of all four requests, each
@@ -119,10 +125,10 @@ int iotjobs_client_subscribe_all(IotJobsClient *c, IotJobsMessageHandler handler
  *   allowed; nothing was sent), -ENOMEM.
  * None of them waits for the network. ---- */
 
-enum { IOTJOBS_TOKEN_MAX = 64 + 1 };
+enum { IOTJOBS_TOKEN_MAX = 128 + 1 }; /* what the service is known to take; own tokens have at most 40 */
 
 typedef struct IotJobsRequest { /* what requests have in common; NULL or zeros = defaults */
-        const char *client_token;         /* at most 64 bytes; NULL: a unique one (v1: the client id) */
+        const char *client_token;         /* at most 128 bytes; NULL: a unique one (v1: the client id) */
         char used_token[IOTJOBS_TOKEN_MAX]; /* out: the token that was sent, "" = none */
 } IotJobsRequest;
 
@@ -145,7 +151,7 @@ int iotjobs_client_send_jobs_start_next(IotJobsClient *c, IotJobsRequest *common
 
 typedef struct IotJobsUpdate { /* zero-initialise */
         const char *job_id;
-        IotJobsStatus status; /* IN_PROGRESS, SUCCEEDED, FAILED, REJECTED: what a device may set */
+        IotJobsStatus status; /* IN_PROGRESS, SUCCEEDED, FAILED or REJECTED: what a device may set */
         const IotJobsDetail *details; /* replace the stored ones as a whole; NULL = leave those alone */
         size_t n_details;
         const char *details_json; /* instead of details: a JSON object whose values are strings */
@@ -159,7 +165,5 @@ typedef struct IotJobsUpdate { /* zero-initialise */
 int iotjobs_client_send_jobs_update(IotJobsClient *c, IotJobsRequest *common, const IotJobsUpdate *p,
                                     IotJobsError *e) IOTJOBS_MUST_USE;
 
-#ifdef __cplusplus
-}
-#endif
+IOTJOBS_END
 #endif

@@ -3,15 +3,19 @@
  * disconnects or destroys it; it only calls mosquitto_publish(), mosquitto_subscribe_multiple() and mosquitto_unsubscribe().
  * The caller forwards its own callbacks below, from the thread they come in; each returns true if the event was the library's.
  * Messages are handed to the job handlers by the client's driver (thread, poll loop or sd-event), not inside the forwarding
- * call. The handle must outlive the client. With a handle of MQTT 5 forward the reason codes as they come. */
+ * call. The handle must outlive the client.
+ *
+ * Blocking calls need the handle to be driven by another thread (mosquitto_loop_start()): where the calling thread itself drives
+ * it they end with -ETIMEDOUT; use the ..._async ones there. A handle that several threads use, the client's among them, must be
+ * one that libmosquitto knows to be so (mosquitto_loop_start() or mosquitto_threaded_set()). iotjobs_client_free() may not be
+ * called from inside a callback of libmosquitto. Forward on_publish for QoS 0 as well: iotjobs_client_flush() counts them.
+ * With a handle of MQTT 5 forward the reason codes as they come. */
 #ifndef IOTJOBS_MOSQUITTO_H
 #define IOTJOBS_MOSQUITTO_H
 
 #include <iotjobs/client.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+IOTJOBS_BEGIN
 
 struct mosquitto;
 struct mosquitto_message;
@@ -29,7 +33,5 @@ bool iotjobs_client_on_message(IotJobsClient *c, const struct mosquitto_message 
 bool iotjobs_client_on_subscribe(IotJobsClient *c, int mid, int qos_count, const int *granted_qos);
 bool iotjobs_client_on_publish(IotJobsClient *c, int mid);
 
-#ifdef __cplusplus
-}
-#endif
+IOTJOBS_END
 #endif

@@ -5,9 +5,7 @@
 
 #include <iotjobs/types.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+IOTJOBS_BEGIN
 
 enum {
         IOTJOBS_TOPIC_MAX = 256 + 1,  /* bytes of a topic with its NUL (AWS: 256) */
@@ -52,7 +50,5 @@ int iotjobs_presign(const IotJobsPresign *p, char ret[IOTJOBS_PRESIGN_MAX], IotJ
 /* Region inside an endpoint's host name ("eu-west-1"). 0, -EINVAL if it has none, -E2BIG. */
 int iotjobs_region_of(const char *host, char *ret, size_t size, IotJobsError *e) IOTJOBS_MUST_USE;
 
-#ifdef __cplusplus
-}
-#endif
+IOTJOBS_END
 #endif

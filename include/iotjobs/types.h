@@ -10,15 +10,27 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 #if defined(__GNUC__)
 #define IOTJOBS_MUST_USE __attribute__((warn_unused_result))
+#define IOTJOBS_VISIBLE_ _Pragma("GCC visibility push(default)")
+#define IOTJOBS_VISIBLE_END_ _Pragma("GCC visibility pop")
 #else
 #define IOTJOBS_MUST_USE
+#define IOTJOBS_VISIBLE_
+#define IOTJOBS_VISIBLE_END_
 #endif
+
+/* Around the declarations of each of these headers. */
+#ifdef __cplusplus
+#define IOTJOBS_BEGIN IOTJOBS_VISIBLE_ extern "C" {
+#define IOTJOBS_END } IOTJOBS_VISIBLE_END_
+#else
+#define IOTJOBS_BEGIN IOTJOBS_VISIBLE_
+#define IOTJOBS_END IOTJOBS_VISIBLE_END_
+#endif
+
+IOTJOBS_BEGIN
 
 /* What a topic is for (jobExecutionTopicType). */
 typedef enum IotJobsTopicType {
@@ -92,7 +104,5 @@ typedef struct IotJobsError {
 #define IOTJOBS_VERSION "0.1.0"
 const char *iotjobs_version(void);
 
-#ifdef __cplusplus
-}
-#endif
+IOTJOBS_END
 #endif
