@@ -1,322 +1,486 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "client/client.h"
-#include "transport-rig.h"
-#include "unit.h"
+/* The library against a real broker, driven in each of its three ways. */
+#include "client-rig.h"
 
-#define JOBS "$aws/things/lamp/jobs/"
+/* ---- conversations, once for each way of driving ---- */
 
-typedef struct Heard {
-        ClientEventType type;
-        TopicKind kind; /* of parts; UNRECOGNIZED = no parts */
-        char topic[300], text[400], job_id[80], document[64];
-        bool has_execution;
-        size_t n;
-} Heard;
+static void expect_request(Rig *service, const char *topic, const char *part) {
+        Seen *s = rig_next(service);
 
-static Heard heard[64];
-static size_t n_heard, n_taken;
-
-static void on_event(const ClientEvent *event, void *userdata) {
-        Heard *h = &heard[n_heard++ % ELEMENTSOF(heard)];
-
-        ck_assert_ptr_eq(userdata, heard);
-        *h = (Heard){ .type = event->type, .kind = event->parts ? event->parts->kind : TOPIC_UNRECOGNIZED };
-        (void) snprintf(h->topic, sizeof h->topic, "%s", event->topic ? event->topic : "");
-        (void) snprintf(h->text, sizeof h->text, "%s", event->text ? event->text : "");
-        if (!event->message)
-                return;
-        h->has_execution = event->message->has_execution;
-        h->n = event->message->n_list;
-        (void) snprintf(h->job_id, sizeof h->job_id, "%s", event->message->execution.job_id);
-        (void) snprintf(h->document, sizeof h->document, "%.*s", (int) event->message->execution.document_len,
-                        event->message->execution.document ? event->message->execution.document : "");
-}
-
-static const Heard *next_event(Client *c) {
-        uint64_t until = clock_boottime_usec() + RIG_WAIT_SEC * USEC_PER_SEC;
-        struct pollfd p = { .fd = client_fd(c), .events = POLLIN };
-
-        while (n_taken == n_heard && clock_boottime_usec() < until)
-                if (poll(&p, 1, 100) > 0)
-                        client_dispatch(c, on_event, heard);
-        ck_assert_msg(n_taken < n_heard, "no event came");
-        return &heard[n_taken++ % ELEMENTSOF(heard)];
-}
-
-static Client *open_client(uint16_t port) {
-        TransportConfig config = rig_config(port);
-        Client *c = NULL;
-        Error e = { 0 };
-
-        ck_assert_msg(client_new(&config, "lamp", &c, &e) == 0, "%s", e.text);
-        ck_assert_int_eq(client_start(c), 0);
-        return c;
-}
-
-static void expect_online(Client *c) {
-        const Heard *h;
-
-        do {
-                h = next_event(c);
-        } while (h->type == CLIENT_OFFLINE);
-        ck_assert_int_eq((int) h->type, CLIENT_ONLINE);
-}
-
-START_TEST(bad_thing_name_is_named) {
-        TransportConfig config = rig_config(1883);
-        Client *c = NULL;
-        Error e = { 0 };
-
-        ck_assert_int_eq(client_new(&config, "a/b", &c, &e), -EINVAL);
-        ck_assert_ptr_nonnull(strstr(e.text, "thing_name a/b"));
-        ck_assert_int_eq(client_new(&config, "", &c, &e), -EINVAL);
-        config.port = 0;
-        ck_assert_int_eq(client_new(&config, "lamp", &c, &e), -EINVAL);
-        ck_assert_ptr_nonnull(strstr(e.text, "port"));
-        ck_assert_ptr_null(client_free(NULL, 0));
-}
-END_TEST
-
-/* The ten filters, each once, whatever their order and packets. */
-static void script_filters(Fake *f) {
-        static const char *const expected[] = {
-                JOBS "notify",
-                JOBS "notify-next",
-                JOBS "get/accepted",
-                JOBS "get/rejected",
-                JOBS "start-next/accepted",
-                JOBS "start-next/rejected",
-                JOBS "+/get/accepted",
-                JOBS "+/get/rejected",
-                JOBS "+/update/accepted",
-                JOBS "+/update/rejected",
-        };
-        unsigned seen = 0;
-
-        if (!fake_accept_mqtt(f))
-                return;
-        while (seen != 0x3FF) {
-                Packet p = fake_expect(f, 8);
-
-                if (p.type != 8)
-                        return;
-                for (size_t at = 2; at + 2 < p.len;) {
-                        size_t len = (size_t) p.body[at] << 8 | p.body[at + 1], i = 0;
-
-                        while (i < ELEMENTSOF(expected) &&
-                               (strlen(expected[i]) != len || memcmp(expected[i], p.body + at + 2, len) != 0))
-                                i++;
-                        if (i == ELEMENTSOF(expected) || (seen & 1U << i))
-                                fake_fail(f, "a filter that was not expected");
-                        seen |= 1U << i;
-                        at += 2 + len + 1;
-                }
-                fake_suback(f, &p, -1);
-        }
-        fake_drain(f);
-}
-
-START_TEST(subscribes_to_everything_a_device_hears) {
-        Fake f = { 0 };
-        Client *c;
-
-        fake_start(&f, script_filters);
-        c = open_client(f.port);
-        expect_online(c);
-        (void) client_free(c, RIG_WAIT_SEC * USEC_PER_SEC);
-        fake_stop(&f);
-}
-END_TEST
-
-/* ---- with a broker, and a Rig that plays the service ---- */
-
-static void service_say(Rig *service, const char *topic, const char *payload) {
-        ck_assert_int_eq(transport_publish(service->t, topic, payload, strlen(payload)), 0);
-}
-
-static void open_service(Rig *service) {
-        static const char *const filters[] = { JOBS "#", NULL };
-        TransportConfig config = rig_config(rig_broker_port);
-
-        config.client_id = "service";
-        config.filters = filters;
-        rig_open(service, &config);
-        rig_expect_online(service);
-}
-
-START_TEST(requests_reach_the_service) {
-        ProtoRequest r CLEANUP_REQUEST;
-        Error e = { 0 };
-        Client *c;
-        Rig service;
-        Seen *s;
-
-        open_service(&service);
-        c = open_client(rig_broker_port);
-        proto_request_init(&r, TOPIC_UPDATE);
-        (void) snprintf(r.job_id, sizeof r.job_id, "j1");
-        r.status = PROTO_STATUS_IN_PROGRESS;
-        r.expected_version = 3;
-        ck_assert_int_eq(client_publish(c, &r, &e), -ENOTCONN);
-        ck_assert_ptr_nonnull(strstr(e.text, JOBS "j1/update"));
-        expect_online(c);
-        ck_assert_int_eq(client_publish(c, &r, &e), 0);
-        s = rig_next(&service);
-        ck_assert_str_eq(s->event.topic, JOBS "j1/update");
-        ck_assert_ptr_nonnull(strstr(s->event.payload, "IN_PROGRESS"));
+        ck_assert_int_eq((int) s->event.type, TRANSPORT_MESSAGE);
+        ck_assert_str_eq(s->event.topic, topic);
+        ck_assert_msg(strstr(s->event.payload, part) != NULL, "%s has no %s", s->event.payload, part);
         ck_assert(!s->event.retained);
         seen_free(s);
-        (void) snprintf(r.job_id, sizeof r.job_id, "no/job");
-        ck_assert_int_eq(client_publish(c, &r, &e), -EINVAL);
-        (void) client_free(c, RIG_WAIT_SEC * USEC_PER_SEC);
-        rig_close(&service);
 }
-END_TEST
 
-START_TEST(messages_are_decoded) {
-        const Heard *h;
-        Client *c;
+START_TEST(requests_and_replies) {
+        IotJobsOptions o = lib_options();
+        IotJobsRequest first = { 0 }, second = { 0 };
         Rig service;
+        Lib l;
 
-        open_service(&service);
-        c = open_client(rig_broker_port);
-        expect_online(c);
-        service_say(&service, JOBS "notify-next",
-                    "{\"timestamp\":1,\"execution\":{\"jobId\":\"j1\",\"status\":\"QUEUED\",\"queuedAt\":1,"
-                    "\"lastUpdatedAt\":1,"
-                    "\"versionNumber\":1,\"executionNumber\":1,\"jobDocument\":{\"a\": 1}}}");
-        h = next_event(c);
-        ck_assert_int_eq((int) h->type, CLIENT_MESSAGE);
-        ck_assert_int_eq((int) h->kind, TOPIC_NOTIFY_NEXT);
-        ck_assert_str_eq(h->job_id, "j1");
-        ck_assert_str_eq(h->document, "{\"a\": 1}");
-        service_say(&service, JOBS "$next/get/accepted", "{\"timestamp\":1,\"clientToken\":\"t\"}");
-        h = next_event(c);
-        ck_assert_int_eq((int) h->type, CLIENT_MESSAGE);
-        ck_assert_int_eq((int) h->kind, TOPIC_DESCRIBE);
-        ck_assert(!h->has_execution);
-        service_say(&service, JOBS "get/accepted",
-                    "{\"timestamp\":1,\"queuedJobs\":[{\"jobId\":\"a\"},{\"jobId\":\"b\"}],"
-                    "\"inProgressJobs\":[]}");
-        h = next_event(c);
-        ck_assert_int_eq((int) h->kind, TOPIC_GET_PENDING);
-        ck_assert_uint_eq(h->n, 2);
-        (void) client_free(c, RIG_WAIT_SEC * USEC_PER_SEC);
+        service_open(&service);
+        lib_open(&l, &o, rig_broker_port, (Drive) _i);
+        ck_assert_int_eq(iotjobs_client_subscribe_all(l.c, lib_on_message, &l.ears, NULL), 0);
+        ck_assert_int_eq(iotjobs_client_send_jobs_query(l.c, NULL, IOTJOBS_TOPIC_GET_PENDING, NULL, NULL), -ENOTCONN);
+        lib_connect(&l);
+        ck_assert(iotjobs_client_is_online(l.c));
+        lib_expect_event(&l, IOTJOBS_CONNECTION_ONLINE);
+        ck_assert_int_eq(iotjobs_client_send_jobs_query(l.c, &first, IOTJOBS_TOPIC_GET_PENDING, NULL, NULL), 0);
+        ck_assert_int_eq(iotjobs_client_send_jobs_describe(l.c, &second, "j1", 3, true, NULL), 0);
+        ck_assert_str_ne(first.used_token, "");
+        ck_assert_str_ne(first.used_token, second.used_token);
+        expect_request(&service, JOBS "get", first.used_token);
+        expect_request(&service, JOBS "j1/get", "\"executionNumber\":3");
+        service_say(&service, JOBS "get/accepted", "{\"timestamp\":1,\"inProgressJobs\":[],\"queuedJobs\":[]}");
+        lib_expect_message(&l, JOBS "get/accepted");
+        ck_assert_int_eq(iotjobs_client_flush(l.c, 10000, NULL), 0);
+        ck_assert_int_eq(iotjobs_client_disconnect(l.c, NULL), 0);
+        ck_assert_int_eq((int) lib_expect_event(&l, IOTJOBS_CONNECTION_OFFLINE).retry_ms, -1);
+        ck_assert(!iotjobs_client_is_online(l.c));
+        ck_assert_int_eq(iotjobs_client_disconnect(l.c, NULL), -ENOTCONN);
+        lib_connect(&l); /* subscriptions are still there */
+        lib_expect_event(&l, IOTJOBS_CONNECTION_ONLINE);
+        service_say(&service, JOBS "notify", "{\"timestamp\":2,\"jobs\":{}}");
+        lib_expect_message(&l, JOBS "notify");
+        lib_close(&l);
         rig_close(&service);
 }
 END_TEST
 
-START_TEST(what_cannot_be_used_is_dropped_with_its_topic) {
-        const Heard *h;
-        Client *c;
-        Rig service;
+typedef struct Nest { /* a handler that makes a blocking call */
+        Lib *lib;
+        int result[8];
+        size_t n;
+} Nest;
 
-        open_service(&service);
-        c = open_client(rig_broker_port);
-        expect_online(c);
-        service_say(&service, JOBS "notify", "{\"timestamp\":");
-        h = next_event(c);
-        ck_assert_int_eq((int) h->type, CLIENT_DROPPED);
-        ck_assert_str_eq(h->topic, JOBS "notify");
-        ck_assert_int_eq((int) h->kind, TOPIC_NOTIFY);
-        ck_assert_ptr_nonnull(strstr(h->text, "message on " JOBS "notify: "));
-        /* Not for us, or nobody's: no event. */
-        service_say(&service, JOBS "j1/elsewhere/get/accepted", "{}");
-        service_say(&service, JOBS "a.b/get/accepted", "{}");
-        service_say(&service, JOBS "$next/get/accepted", "{\"timestamp\":1}");
-        h = next_event(c);
-        ck_assert_int_eq((int) h->type, CLIENT_MESSAGE);
-        (void) client_free(c, RIG_WAIT_SEC * USEC_PER_SEC);
-        rig_close(&service);
-}
-END_TEST
+static void on_nested(IotJobsClient *c, const IotJobsMessage *m, void *userdata) {
+        Nest *nest = userdata;
+        IotJobsError e = { 0 };
 
-/* A PUBLISH with the retain flag, as a broker sends it after SUBSCRIBE. */
-static void script_retained(Fake *f) {
-        static const char topic[] = JOBS "notify-next";
-        unsigned char packet[64] = { 0x31, sizeof topic - 1 + 2 + 2, 0, sizeof topic - 1 };
-        size_t seen = 0;
-
-        if (!fake_accept_mqtt(f))
-                return;
-        while (seen < 10) {
-                Packet p = fake_expect(f, 8);
-
-                if (p.type != 8)
-                        return;
-                seen += fake_count_filters(&p);
-                fake_suback(f, &p, -1);
+        if (nest->n == 0) {
+                nest->result[nest->n++] = iotjobs_client_create_job_subscription(
+                        c, lib_on_message, &nest->lib->ears, IOTJOBS_TOPIC_UPDATE, IOTJOBS_REPLY_ACCEPTED, "j1", &e);
+                nest->result[nest->n++] = iotjobs_client_send_jobs_start_next(c, NULL, NULL, &e);
+                nest->result[nest->n++] = iotjobs_client_flush(c, 10000, &e);
+                nest->result[nest->n++] = iotjobs_client_dispatch(c);
+                nest->result[nest->n++] = iotjobs_client_remove_job_subscription(
+                        c, IOTJOBS_TOPIC_UPDATE, IOTJOBS_REPLY_ACCEPTED, "j1", &e);
         }
-        memcpy(packet + 4, topic, sizeof topic - 1);
-        memcpy(packet + 4 + sizeof topic - 1, "{}", 2);
-        (void) fake_send(f, packet, 4 + sizeof topic - 1 + 2);
-        fake_drain(f);
+        lib_on_message(c, m, &nest->lib->ears);
 }
 
-START_TEST(retained_messages_are_dropped) {
-        Fake f = { 0 };
-        const Heard *h;
-        Client *c;
+START_TEST(blocking_calls_in_a_callback) {
+        IotJobsOptions o = lib_options();
+        Nest nest = { 0 };
+        Rig service;
+        Lib l;
 
-        fake_start(&f, script_retained);
-        c = open_client(f.port);
-        expect_online(c);
-        h = next_event(c);
-        ck_assert_int_eq((int) h->type, CLIENT_DROPPED);
-        ck_assert_ptr_nonnull(strstr(h->text, "retained"));
-        ck_assert_int_eq((int) h->kind, TOPIC_NOTIFY_NEXT);
-        (void) client_free(c, RIG_WAIT_SEC * USEC_PER_SEC);
-        fake_stop(&f);
-}
-END_TEST
-
-static void free_it(const ClientEvent *event, void *userdata) {
-        Client **c = userdata;
-
-        (void) event;
-        *c = client_free(*c, RIG_WAIT_SEC * USEC_PER_SEC);
-}
-
-START_TEST(reconfigure_and_free_in_the_handler) {
-        TransportConfig config = rig_config(rig_broker_port);
-        struct pollfd p = { .events = POLLIN };
-        const Heard *h;
-        Error e = { 0 };
-        Client *c = open_client(rig_broker_port);
-
-        expect_online(c);
-        ck_assert_int_eq(client_reconfigure(c, &config, true, &e), 0);
-        h = next_event(c);
-        ck_assert_int_eq((int) h->type, CLIENT_OFFLINE);
-        if (n_taken < n_heard) /* that it is up again was told in the same breath: once more */
-                ck_assert_int_eq(client_reconfigure(c, &config, true, &e), 0);
-        p.fd = client_fd(c);
-        ck_assert_int_eq(poll(&p, 1, RIG_WAIT_SEC * 1000), 1);
-        client_dispatch(c, free_it, &c);
-        ck_assert_ptr_null(c);
+        service_open(&service);
+        lib_open(&l, &o, rig_broker_port, (Drive) _i);
+        nest.lib = &l;
+        lib_connect(&l);
+        lib_expect_event(&l, IOTJOBS_CONNECTION_ONLINE);
+        ck_assert_int_eq(iotjobs_client_create_job_subscription(l.c, on_nested, &nest, IOTJOBS_TOPIC_NOTIFY,
+                                                                IOTJOBS_REPLY_REQUEST, NULL, NULL),
+                         0);
+        service_say(&service, JOBS "notify", "{\"jobs\":{}}");
+        lib_expect_message(&l, JOBS "notify");
+        ck_assert_uint_eq(nest.n, 5);
+        ck_assert_int_eq(nest.result[0], 0);
+        ck_assert_int_eq(nest.result[1], 0);
+        ck_assert_int_eq(nest.result[2], 0);
+        ck_assert_int_eq(nest.result[3], -EBUSY);
+        ck_assert_int_eq(nest.result[4], 0);
+        expect_request(&service, JOBS "start-next", "clientToken");
+        service_say(&service, JOBS "j1/update/accepted", "{}"); /* nobody's any more */
+        service_say(&service, JOBS "notify", "{\"jobs\":{}}");
+        lib_expect_message(&l, JOBS "notify");
+        lib_close(&l);
+        rig_close(&service);
 }
 END_TEST
 
-static TCase *script_cases(void) {
-        TCase *tc = tcase_create("script");
+typedef struct Reconnect {
+        Lib *lib;
+        int result[2];
+        bool done;
+} Reconnect;
 
-        tcase_set_timeout(tc, 120);
-        tcase_add_test(tc, bad_thing_name_is_named);
-        tcase_add_test(tc, subscribes_to_everything_a_device_hears);
-        tcase_add_test(tc, retained_messages_are_dropped);
-        return tc;
+static void on_disconnect_me(IotJobsClient *c, const IotJobsMessage *m, void *userdata) {
+        Reconnect *r = userdata;
+
+        r->result[0] = iotjobs_client_disconnect(c, NULL);
+        r->result[1] = iotjobs_client_connect(c, NULL);
+        r->done = true;
+        lib_on_message(c, m, &r->lib->ears);
 }
 
-static TCase *broker_cases(void) {
-        TCase *tc = tcase_create("broker");
+START_TEST(disconnect_and_connect_in_a_callback) {
+        IotJobsOptions o = lib_options();
+        Reconnect again = { 0 };
+        Rig service;
+        Lib l;
+
+        service_open(&service);
+        lib_open(&l, &o, rig_broker_port, (Drive) _i);
+        again.lib = &l;
+        lib_connect(&l);
+        lib_expect_event(&l, IOTJOBS_CONNECTION_ONLINE);
+        ck_assert_int_eq(iotjobs_client_create_job_subscription(l.c, on_disconnect_me, &again, IOTJOBS_TOPIC_NOTIFY,
+                                                                IOTJOBS_REPLY_REQUEST, NULL, NULL),
+                         0);
+        service_say(&service, JOBS "notify", "{\"jobs\":{}}");
+        lib_expect_message(&l, JOBS "notify");
+        ck_assert(again.done);
+        ck_assert_int_eq(again.result[0], 0);
+        ck_assert_int_eq(again.result[1], 0);
+        lib_expect_event(&l, IOTJOBS_CONNECTION_OFFLINE);
+        lib_expect_event(&l, IOTJOBS_CONNECTION_ONLINE);
+        lib_close(&l);
+        rig_close(&service);
+}
+END_TEST
+
+typedef struct FreeIt {
+        Lib *lib;
+        bool freed;
+        pthread_mutex_t lock;
+} FreeIt;
+
+static void on_free_it(IotJobsClient *c, const IotJobsMessage *m, void *userdata) {
+        FreeIt *f = userdata;
+
+        (void) m;
+        if (f->lib->drive == DRIVE_SD_EVENT)
+                iotjobs_sd_event_detach(&f->lib->glue);
+        ck_assert_ptr_null(iotjobs_client_free(c));
+        (void) pthread_mutex_lock(&f->lock);
+        ck_assert(!f->freed); /* that callback was the last one */
+        f->freed = true;
+        (void) pthread_mutex_unlock(&f->lock);
+}
+
+static bool is_freed(FreeIt *f) {
+        bool freed;
+
+        (void) pthread_mutex_lock(&f->lock);
+        freed = f->freed;
+        (void) pthread_mutex_unlock(&f->lock);
+        return freed;
+}
+
+START_TEST(free_in_a_callback) {
+        IotJobsOptions o = lib_options();
+        FreeIt f = { .lock = PTHREAD_MUTEX_INITIALIZER };
+        Rig service;
+        Lib l;
+
+        service_open(&service);
+        lib_open(&l, &o, rig_broker_port, (Drive) _i);
+        f.lib = &l;
+        ck_assert_int_eq(iotjobs_client_subscribe_all(l.c, on_free_it, &f, NULL), 0);
+        lib_connect(&l);
+        lib_expect_event(&l, IOTJOBS_CONNECTION_ONLINE);
+        service_say(&service, JOBS "notify", "{\"jobs\":{}}");
+        service_say(&service, JOBS "notify", "{\"jobs\":{}}");
+        for (int i = 0; i < 1000 && !is_freed(&f); i++)
+                lib_turn(&l, 30);
+        ck_assert(is_freed(&f));
+        l.loop = sd_event_unref(l.loop);
+        rig_close(&service);
+}
+END_TEST
+
+/* ---- threads ---- */
+
+typedef struct Slow {
+        pthread_mutex_t lock;
+        pthread_cond_t cond;
+        bool inside, ended;
+} Slow;
+
+static void on_slow(IotJobsClient *c, const IotJobsMessage *m, void *userdata) {
+        Slow *s = userdata;
+        IotJobsError e = { 0 };
+
+        (void) m;
+        (void) pthread_mutex_lock(&s->lock);
+        s->inside = true;
+        (void) pthread_cond_broadcast(&s->cond);
+        (void) pthread_mutex_unlock(&s->lock);
+        /* Nobody answers this: it ends because the client is being freed. */
+        while (iotjobs_client_flush(c, 60000, &e) != -ECANCELED)
+                (void) sched_yield();
+        (void) pthread_mutex_lock(&s->lock);
+        s->ended = true;
+        (void) pthread_mutex_unlock(&s->lock);
+}
+
+START_TEST(free_waits_for_a_callback_in_another_thread) {
+        Slow slow = { .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER };
+        IotJobsOptions o = lib_options();
+        Rig service;
+        Lib l;
+
+        service_open(&service);
+        lib_open(&l, &o, rig_broker_port, DRIVE_THREAD);
+        ck_assert_int_eq(iotjobs_client_subscribe_all(l.c, on_slow, &slow, NULL), 0);
+        lib_connect(&l);
+        service_say(&service, JOBS "notify", "{\"jobs\":{}}");
+        (void) pthread_mutex_lock(&slow.lock);
+        while (!slow.inside)
+                (void) pthread_cond_wait(&slow.cond, &slow.lock);
+        (void) pthread_mutex_unlock(&slow.lock);
+        lib_close(&l);
+        ck_assert(slow.ended); /* no lock: nobody else is left */
+        rig_close(&service);
+}
+END_TEST
+
+static void *dispatcher(void *userdata) {
+        Lib *l = userdata;
+        struct pollfd p = { .fd = iotjobs_client_fd(l->c), .events = POLLIN };
+
+        (void) poll(&p, 1, RIG_WAIT_SEC * 1000);
+        (void) iotjobs_client_dispatch(l->c); /* one and no more: the client is freed meanwhile */
+        return NULL;
+}
+
+START_TEST(free_waits_for_somebody_elses_dispatch) {
+        Slow slow = { .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER };
+        IotJobsOptions o = lib_options();
+        pthread_t thread;
+        Rig service;
+        Lib l;
+
+        service_open(&service);
+        lib_open(&l, &o, rig_broker_port, DRIVE_POLL);
+        ck_assert_int_eq(iotjobs_client_subscribe_all(l.c, on_slow, &slow, NULL), 0);
+        lib_connect(&l);
+        lib_expect_event(&l, IOTJOBS_CONNECTION_ONLINE);
+        ck_assert_int_eq(pthread_create(&thread, NULL, dispatcher, &l), 0);
+        service_say(&service, JOBS "notify", "{\"jobs\":{}}");
+        (void) pthread_mutex_lock(&slow.lock);
+        while (!slow.inside)
+                (void) pthread_cond_wait(&slow.cond, &slow.lock);
+        (void) pthread_mutex_unlock(&slow.lock);
+        lib_close(&l);
+        ck_assert(slow.ended);
+        ck_assert_int_eq(pthread_join(thread, NULL), 0);
+        rig_close(&service);
+}
+END_TEST
+
+typedef struct Crowd {
+        IotJobsClient *c;
+        int id, failures;
+} Crowd;
+
+static void *crowd_main(void *userdata) {
+        Crowd *w = userdata;
+        IotJobsError e = { 0 };
+        char job[16];
+
+        for (int i = 0; i < 10; i++) {
+                (void) snprintf(job, sizeof job, "j%d-%d", w->id, i);
+                w->failures += iotjobs_client_create_job_subscription(w->c, lib_on_message, NULL, IOTJOBS_TOPIC_DESCRIBE,
+                                                                      IOTJOBS_REPLY_REJECTED, job, &e) < 0;
+                w->failures += iotjobs_client_send_jobs_describe(w->c, NULL, job, 0, false, &e) < 0;
+                w->failures += iotjobs_client_flush(w->c, 20000, &e) < 0;
+                w->failures += iotjobs_client_remove_job_subscription(w->c, IOTJOBS_TOPIC_DESCRIBE,
+                                                                      IOTJOBS_REPLY_REJECTED, job, &e) < 0;
+        }
+        return NULL;
+}
+
+START_TEST(many_threads_call_at_once) {
+        IotJobsOptions o = lib_options();
+        pthread_t threads[4];
+        Crowd crowd[4];
+        Lib l;
+
+        lib_open(&l, &o, rig_broker_port, (Drive) _i);
+        lib_connect(&l);
+        for (int i = 0; i < 4; i++) {
+                crowd[i] = (Crowd){ .c = l.c, .id = i };
+                ck_assert_int_eq(pthread_create(&threads[i], NULL, crowd_main, &crowd[i]), 0);
+        }
+        for (int i = 0; i < 4; i++) {
+                ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+                ck_assert_int_eq(crowd[i].failures, 0);
+        }
+        lib_close(&l);
+}
+END_TEST
+
+/* ---- subscriptions ---- */
+
+START_TEST(asynchronous_subscriptions) {
+        IotJobsOptions o = lib_options();
+        Rig service;
+        int id;
+        Lib l;
+
+        service_open(&service);
+        lib_open(&l, &o, rig_broker_port, (Drive) _i);
+        /* Before connecting: made with the connection, before ONLINE. */
+        ck_assert_int_eq(iotjobs_client_create_job_subscription_async(l.c, lib_on_ack, lib_on_message, &l.ears,
+                                                                      IOTJOBS_TOPIC_NOTIFY, IOTJOBS_REPLY_REQUEST, NULL,
+                                                                      NULL),
+                         0);
+        lib_connect(&l);
+        lib_expect_event(&l, IOTJOBS_CONNECTION_ONLINE);
+        ck_assert_int_eq(lib_acks(&l), 1);
+        ck_assert_int_eq(l.ears.last_granted, 1);
+        id = iotjobs_client_create_job_subscription_async(l.c, lib_on_ack, lib_on_message, &l.ears, IOTJOBS_TOPIC_DESCRIBE,
+                                                          IOTJOBS_REPLY_WILDCARD, NULL, NULL);
+        ck_assert_int_gt(id, 0);
+        lib_wait_acks(&l, 2);
+        ck_assert_int_eq(l.ears.last_id, id);
+        /* The same filter again: answered at once, by another handler from now on. */
+        id = iotjobs_client_create_job_subscription_async(l.c, lib_on_ack, lib_on_message, &l.ears, IOTJOBS_TOPIC_DESCRIBE,
+                                                          IOTJOBS_REPLY_WILDCARD, "+", NULL);
+        lib_wait_acks(&l, 3);
+        ck_assert_int_eq(l.ears.last_id, id);
+        /* The own request comes back by "#", and is passed over. */
+        ck_assert_int_eq(iotjobs_client_send_jobs_describe(l.c, NULL, "j1", 0, true, NULL), 0);
+        expect_request(&service, JOBS "j1/get", "clientToken");
+        service_say(&service, JOBS "j1/get/accepted", "{\"timestamp\":1}");
+        lib_expect_message(&l, JOBS "j1/get/accepted");
+        service_say(&service, JOBS "notify", "{\"jobs\":{}}");
+        lib_expect_message(&l, JOBS "notify");
+        ck_assert_int_eq(iotjobs_client_remove_job_subscription(l.c, IOTJOBS_TOPIC_NOTIFY, IOTJOBS_REPLY_REQUEST, NULL, NULL),
+                         0);
+        ck_assert_int_eq(iotjobs_client_remove_job_subscription(l.c, IOTJOBS_TOPIC_NOTIFY, IOTJOBS_REPLY_REQUEST, NULL, NULL),
+                         -ENOENT);
+        service_say(&service, JOBS "notify", "{\"jobs\":{}}");
+        service_say(&service, JOBS "j1/get/rejected", "{\"code\":\"ResourceNotFound\"}");
+        lib_expect_message(&l, JOBS "j1/get/rejected");
+        lib_close(&l);
+        rig_close(&service);
+}
+END_TEST
+
+START_TEST(everything_is_subscribed_again) {
+        IotJobsOptions o = lib_options();
+        Rig service;
+        Lib l;
+
+        lib_open(&l, &o, rig_broker_port, (Drive) _i);
+        ck_assert_int_eq(iotjobs_client_subscribe_all(l.c, lib_on_message, &l.ears, NULL), 0);
+        lib_connect(&l);
+        ck_assert_int_eq(iotjobs_client_subscribe_all(l.c, lib_on_message, &l.ears, NULL), -EISCONN);
+        ck_assert_int_eq(iotjobs_client_create_job_subscription(l.c, lib_on_message, &l.ears, IOTJOBS_TOPIC_WILDCARD,
+                                                                IOTJOBS_REPLY_REQUEST, NULL, NULL),
+                         0);
+        ck_assert_int_eq(iotjobs_client_remove_job_subscription(l.c, IOTJOBS_TOPIC_NOTIFY, IOTJOBS_REPLY_REQUEST, NULL, NULL),
+                         -EBUSY);
+        lib_expect_event(&l, IOTJOBS_CONNECTION_ONLINE);
+        rig_broker_stop();
+        lib_expect_event(&l, IOTJOBS_CONNECTION_OFFLINE);
+        ck_assert_int_eq(iotjobs_client_create_job_subscription(l.c, lib_on_message, &l.ears, IOTJOBS_TOPIC_NOTIFY,
+                                                                IOTJOBS_REPLY_REQUEST, NULL, NULL),
+                         -ENOTCONN);
+        rig_broker_start();
+        lib_expect_online(&l);
+        service_open(&service);
+        service_say(&service, JOBS "notify", "{\"jobs\":{}}");
+        lib_expect_message(&l, JOBS "notify");
+        lib_expect_message(&l, JOBS "notify"); /* two subscriptions take it: to each once */
+        service_say(&service, JOBS "start-next/accepted", "{}");
+        lib_expect_message(&l, JOBS "start-next/accepted");
+        lib_expect_message(&l, JOBS "start-next/accepted");
+        lib_close(&l);
+        rig_close(&service);
+}
+END_TEST
+
+/* ---- offline ---- */
+
+START_TEST(requests_wait_for_the_connection) {
+        IotJobsOptions o = lib_options();
+        Rig service;
+        Lib l;
+
+        service_open(&service);
+        lib_open(&l, &o, rig_broker_port, (Drive) _i);
+        ck_assert_int_eq(iotjobs_client_configure_offline_queue(l.c, 2, IOTJOBS_DROP_OLDEST, NULL), 0);
+        ck_assert_int_eq(iotjobs_client_configure_draining(l.c, 100, NULL), 0);
+        ck_assert_int_eq(iotjobs_client_send_jobs_describe(l.c, NULL, "one", 0, true, NULL), 1);
+        ck_assert_int_eq(iotjobs_client_send_jobs_describe(l.c, NULL, "two", 0, true, NULL), 1);
+        ck_assert_int_eq(iotjobs_client_send_jobs_describe(l.c, NULL, "three", 0, true, NULL), 1);
+        ck_assert_int_eq(iotjobs_client_configure_offline_queue(l.c, 2, IOTJOBS_DROP_NEWEST, NULL), 0);
+        ck_assert_int_eq(iotjobs_client_send_jobs_describe(l.c, NULL, "four", 0, true, NULL), -ENOBUFS);
+        lib_connect(&l);
+        ck_assert_int_eq(iotjobs_client_flush(l.c, 20000, NULL), 0);
+        ck_assert_int_eq(iotjobs_client_send_jobs_describe(l.c, NULL, "five", 0, true, NULL), 0);
+        expect_request(&service, JOBS "two/get", "{");
+        expect_request(&service, JOBS "three/get", "{");
+        expect_request(&service, JOBS "five/get", "{");
+        lib_close(&l);
+        rig_close(&service);
+}
+END_TEST
+
+START_TEST(connecting_fails_once_and_for_all) {
+        IotJobsOptions o = lib_options();
+        IotJobsError e = { 0 };
+        Heard h;
+        Lib l;
+
+        lib_open(&l, &o, rig_broker_port, (Drive) _i);
+        lib_connect(&l); /* so the broker is up, and can be stopped */
+        ck_assert_int_eq(iotjobs_client_disconnect(l.c, &e), 0);
+        lib_expect_event(&l, IOTJOBS_CONNECTION_ONLINE);
+        lib_expect_event(&l, IOTJOBS_CONNECTION_OFFLINE);
+        rig_broker_stop();
+        ck_assert_int_eq(iotjobs_client_connect(l.c, &e), -ECONNREFUSED);
+        ck_assert_int_eq(e.code, ECONNREFUSED);
+        ck_assert_ptr_nonnull(strstr(e.text, "127.0.0.1"));
+        ck_assert_int_eq(iotjobs_client_reconnect(l.c, &e), -ENOTCONN);
+        ck_assert(!lib_take(&l, &h)); /* the result said it all */
+        ck_assert_int_eq(iotjobs_client_connect_async(l.c, &e), 0);
+        ck_assert_int_eq(iotjobs_client_connect(l.c, &e), -EALREADY);
+        ck_assert_int_ge((int) lib_expect_event(&l, IOTJOBS_CONNECTION_OFFLINE).retry_ms, 0);
+        rig_broker_start();
+        lib_expect_online(&l);
+        ck_assert_int_eq(iotjobs_client_reconnect(l.c, &e), 0);
+        lib_expect_event(&l, IOTJOBS_CONNECTION_OFFLINE);
+        lib_expect_online(&l);
+        ck_assert_int_eq(iotjobs_client_disconnect_async(l.c, &e), 0);
+        lib_expect_event(&l, IOTJOBS_CONNECTION_OFFLINE);
+        ck_assert_int_eq(iotjobs_client_disconnect_async(l.c, &e), -ENOTCONN);
+        lib_close(&l);
+}
+END_TEST
+
+static TCase *driven_cases(void) {
+        TCase *tc = tcase_create("driven");
 
         tcase_set_timeout(tc, 120);
         tcase_add_checked_fixture(tc, rig_broker_setup, rig_broker_teardown);
-        tcase_add_test(tc, requests_reach_the_service);
-        tcase_add_test(tc, messages_are_decoded);
-        tcase_add_test(tc, what_cannot_be_used_is_dropped_with_its_topic);
-        tcase_add_test(tc, reconfigure_and_free_in_the_handler);
+        tcase_add_loop_test(tc, requests_and_replies, 0, DRIVE_COUNT);
+        tcase_add_loop_test(tc, blocking_calls_in_a_callback, 0, DRIVE_COUNT);
+        tcase_add_loop_test(tc, disconnect_and_connect_in_a_callback, 0, DRIVE_COUNT);
+        tcase_add_loop_test(tc, free_in_a_callback, 0, DRIVE_COUNT);
+        tcase_add_loop_test(tc, asynchronous_subscriptions, 0, DRIVE_COUNT);
+        tcase_add_loop_test(tc, everything_is_subscribed_again, 0, DRIVE_COUNT);
+        tcase_add_loop_test(tc, requests_wait_for_the_connection, 0, DRIVE_COUNT);
+        tcase_add_loop_test(tc, connecting_fails_once_and_for_all, 0, DRIVE_COUNT);
         return tc;
 }
 
-UNIT_MAIN("client", script_cases(), broker_cases())
+static TCase *thread_cases(void) {
+        TCase *tc = tcase_create("threads");
+
+        tcase_set_timeout(tc, 120);
+        tcase_add_checked_fixture(tc, rig_broker_setup, rig_broker_teardown);
+        tcase_add_test(tc, free_waits_for_a_callback_in_another_thread);
+        tcase_add_test(tc, free_waits_for_somebody_elses_dispatch);
+        tcase_add_loop_test(tc, many_threads_call_at_once, 0, DRIVE_COUNT);
+        return tc;
+}
+
+UNIT_MAIN("client", driven_cases(), thread_cases())
