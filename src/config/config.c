@@ -29,11 +29,10 @@ void config_problem(ConfigLoader *l, ConfigSeverity severity, const config_setti
         va_end(ap);
         if (n < 0)
                 message = NULL;
-        if (at && config_setting_source_file(at))
-                buf_printf(&text, "%s:%u: ", config_setting_source_file(at),
-                           (unsigned) config_setting_source_line(at));
-        else
-                buf_printf(&text, "%s: ", l->c->file);
+        buf_puts(&text, at && config_setting_source_file(at) ? config_setting_source_file(at) : l->c->file);
+        if (at)
+                buf_printf(&text, ":%u", (unsigned) config_setting_source_line(at));
+        buf_puts(&text, ": ");
         buf_puts(&text, message ? message : "no memory");
         if (!message || buf_error(&text))
                 l->no_memory = -ENOMEM;
@@ -577,7 +576,9 @@ static void load_tree(ConfigLoader *l) {
 
         config_init(&tree);
         config_set_include_dir(&tree, directory ? directory : "/");
-        if (config_read_file(&tree, l->c->file) != CONFIG_TRUE)
+        /* The bytes that were scanned, whatever the file says by now. Without a name of its own for them the library names the
+         * files that it includes only. */
+        if (config_read_string(&tree, l->text.content) != CONFIG_TRUE)
                 report_syntax(l, &tree);
         else {
                 l->parsed = true;
@@ -590,13 +591,6 @@ static void load_tree(ConfigLoader *l) {
 }
 
 static int loader_run(ConfigLoader *l) {
-        Error e = { 0 };
-        int r = config_text_scan(l->c->file, &l->text, &e);
-
-        if (r < 0) {
-                report_text(l, CONFIG_ERROR, e.text);
-                return r;
-        }
         for (const ConfigKey *k = config_keys; k->name; k++)
                 put_default(l, k);
         load_tree(l);
@@ -605,17 +599,31 @@ static int loader_run(ConfigLoader *l) {
         return l->errors ? -EINVAL : 0;
 }
 
+/* `uid`: must be trusted for that user; NULL = anything goes. What is not trusted, or cannot be read, is in e. */
+static int read_and_run(ConfigLoader *l, const char *path, const uid_t *uid, Error *e) {
+        int r;
+
+        l->c->file = config_absolute_path(path);
+        if (!l->c->file || !l->seen)
+                return error_errno(e, ENOMEM, "%s", path);
+        r = uid ? config_path_trust(l->c->file, *uid, e) : 0; /* before anything in it is looked at */
+        if (r == 0)
+                r = config_text_scan(l->c->file, &l->text, e);
+        if (r == 0 && uid)
+                r = config_includes_trust(&l->text, *uid, e);
+        return r < 0 ? r : loader_run(l);
+}
+
 /* *ret also where the result is -EINVAL and there are values that could be read. */
-static int load(const char *path, ConfigReport report, void *userdata, Config **ret) {
+static int load(const char *path, const uid_t *uid, ConfigReport report, void *userdata, Config **ret, Error *e) {
         Config *c CLEANUP(config_free) = calloc(1, sizeof *c);
         ConfigLoader l = { .c = c, .report = report, .userdata = userdata };
         int r;
 
         if (!c)
-                return -ENOMEM;
-        c->file = config_absolute_path(path);
+                return error_errno(e, ENOMEM, "%s", path);
         l.seen = calloc(config_key_count(), sizeof(const config_setting_t *));
-        r = c->file && l.seen ? loader_run(&l) : -ENOMEM;
+        r = read_and_run(&l, path, uid, e);
         config_text_done(&l.text);
         free(l.seen);
         if (r == 0 || (r == -EINVAL && l.parsed))
@@ -623,9 +631,28 @@ static int load(const char *path, ConfigReport report, void *userdata, Config **
         return r;
 }
 
+static int load_and_report(const char *path, ConfigReport report, void *userdata, Config **ret) {
+        Error e = { 0 };
+        int r = load(path, NULL, report, userdata, ret, &e);
+
+        if (e.code != 0 && report)
+                report(CONFIG_ERROR, e.text, userdata);
+        return r;
+}
+
 int config_load(const char *path, ConfigReport report, void *userdata, Config **ret) {
         Config *c CLEANUP(config_free) = NULL;
-        int r = load(path, report, userdata, &c);
+        int r = load_and_report(path, report, userdata, &c);
+
+        if (r < 0)
+                return r;
+        *ret = TAKE(c);
+        return 0;
+}
+
+int config_load_trusted(const char *path, uid_t uid, ConfigReport report, void *userdata, Config **ret, Error *e) {
+        Config *c CLEANUP(config_free) = NULL;
+        int r = load(path, &uid, report, userdata, &c, e);
 
         if (r < 0)
                 return r;
@@ -635,7 +662,7 @@ int config_load(const char *path, ConfigReport report, void *userdata, Config **
 
 int config_check(const char *path, ConfigReport report, void *userdata) {
         Config *c CLEANUP(config_free) = NULL;
-        int r = load(path, report, userdata, &c);
+        int r = load_and_report(path, report, userdata, &c);
 
         /* Among errors the directories may be the default that was not meant. */
         if (c && config_files_check(c, r == 0, report, userdata) < 0)

@@ -68,6 +68,10 @@ typedef void (*ConfigReport)(ConfigSeverity severity, const char *text, void *us
  * if the file or what it includes cannot be read (reported too). Looks at $CREDENTIALS_DIRECTORY, $STATE_DIRECTORY and
  * $RUNTIME_DIRECTORY. A relative @include starts at the directory of `path`. */
 int config_load(const char *path, ConfigReport report, void *userdata, Config **ret) MUST_USE;
+/* config_check_trust() and config_load() of the same bytes, for the runner. What is not trusted, or cannot be read, is said in e and
+ * not reported; e->code stays 0 where all is reported. */
+int config_load_trusted(const char *path, uid_t uid, ConfigReport report, void *userdata, Config **ret,
+                        Error *e) MUST_USE;
 Config *config_free(Config *c);
 DEFINE_CLEANUP(Config *, config_free)
 

@@ -71,6 +71,7 @@ bool config_key_default(const ConfigKey *k, Buf *ret);
 typedef struct ConfigText {
         char **files; /* NULL-terminated: the file and what it includes, absolute, in order */
         size_t n_files;
+        char *content; /* of the first */
         char **wide; /* NULL-terminated: "KEY=NUMBER" of integers that do not fit 32 bits */
         size_t n_wide;
         /* The first `group.name`, which libconfig takes for a syntax error: one of `files`, or NULL. */
@@ -89,6 +90,11 @@ int config_text_scan(const char *path, ConfigText *ret, Error *e) MUST_USE;
 const char *config_text_wide(const ConfigText *t, const char *key);
 void config_text_done(ConfigText *t);
 #define CLEANUP_CONFIG_TEXT __attribute__((cleanup(config_text_done)))
+
+/* ---- trust: every directory, link and the file itself, from the root down. 0, -EPERM, -errno ---- */
+
+int config_path_trust(const char *path, uid_t uid, Error *e) MUST_USE;
+int config_includes_trust(const ConfigText *text, uid_t uid, Error *e) MUST_USE; /* all files but the first */
 
 /* ---- loading ---- */
 

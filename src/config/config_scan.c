@@ -360,6 +360,8 @@ static int scan_file(Scan *s, const char *path, const char *where) {
                         return r;
         }
         s->includes--;
+        if (s->includes == 0)
+                s->text->content = TAKE(data);
         return 0;
 }
 
@@ -394,6 +396,7 @@ const char *config_text_wide(const ConfigText *t, const char *key) {
 void config_text_done(ConfigText *t) {
         list_free(t->files);
         list_free(t->wide);
+        free(t->content);
         free(t->twice);
         *t = (ConfigText){ 0 };
 }

@@ -37,22 +37,22 @@ static int check_inode(const Walk *w, const char *path, const struct stat *st) {
                          path, (unsigned) st->st_mode & 07777);
 }
 
-static int follow_link(Walk *w, const char *path) {
+/* `done` is the link's path; `before` bytes of it are that of its directory. */
+static int follow_link(Walk *w, size_t before) {
         char target[PATH_MAX], rest[PATH_MAX];
-        ssize_t n = readlink(path, target, sizeof target - 1);
+        ssize_t n = readlink(w->done, target, sizeof target - 1);
         int len;
 
         if (n < 0)
-                return error_errno(w->e, errno, "%s", path);
+                return error_errno(w->e, errno, "%s", w->done);
         if (++w->links > TRUST_LINKS_MAX)
-                return error_errno(w->e, ELOOP, "%s", path);
+                return error_errno(w->e, ELOOP, "%s", w->done);
         target[n] = '\0';
         memcpy(rest, w->todo, sizeof rest);
         len = snprintf(w->todo, sizeof w->todo, "%s/%s", target, rest);
         if (len < 0 || (size_t) len >= sizeof w->todo)
-                return error_errno(w->e, ENAMETOOLONG, "%s", path);
-        if (target[0] == '/')
-                w->done[0] = '\0';
+                return error_errno(w->e, ENAMETOOLONG, "%s", w->done);
+        w->done[target[0] == '/' ? 0 : before] = '\0';
         return 0;
 }
 
@@ -67,7 +67,7 @@ static bool next_component(Walk *w, char *ret) {
 }
 
 static int enter(Walk *w, const char *component) {
-        char path[PATH_MAX];
+        size_t before = strlen(w->done);
         struct stat st;
         int n, r;
 
@@ -80,22 +80,18 @@ static int enter(Walk *w, const char *component) {
                         *slash = '\0';
                 return 0;
         }
-        n = snprintf(path, sizeof path, "%s/%s", w->done, component);
-        if (n < 0 || (size_t) n >= sizeof path)
+        n = snprintf(w->done + before, sizeof w->done - before, "/%s", component);
+        if (n < 0 || (size_t) n >= sizeof w->done - before) {
+                w->done[before] = '\0';
                 return error_errno(w->e, ENAMETOOLONG, "%s", w->done);
-        if (lstat(path, &st) < 0)
-                return error_errno(w->e, errno, "%s", path);
-        r = check_inode(w, path, &st);
-        if (r < 0)
-                return r;
-        if (S_ISLNK(st.st_mode))
-                return follow_link(w, path);
-        memcpy(w->done, path, sizeof path);
-        return 0;
+        }
+        if (lstat(w->done, &st) < 0)
+                return error_errno(w->e, errno, "%s", w->done);
+        r = check_inode(w, w->done, &st);
+        return r == 0 && S_ISLNK(st.st_mode) ? follow_link(w, before) : r;
 }
 
-/* Every directory, link and the file itself, from the root down. */
-static int check_path(const char *path, uid_t uid, Error *e) {
+int config_path_trust(const char *path, uid_t uid, Error *e) {
         Walk w = { .uid = uid, .e = e };
         char component[PATH_MAX];
         struct stat st;
@@ -112,6 +108,14 @@ static int check_path(const char *path, uid_t uid, Error *e) {
         return r;
 }
 
+int config_includes_trust(const ConfigText *text, uid_t uid, Error *e) {
+        int r = 0;
+
+        for (size_t i = 1; r == 0 && i < text->n_files; i++)
+                r = config_path_trust(text->files[i], uid, e);
+        return r;
+}
+
 int config_check_trust(const char *path, uid_t uid, Error *e) {
         CLEANUP_FREE char *absolute = config_absolute_path(path);
         CLEANUP_CONFIG_TEXT ConfigText text = { 0 };
@@ -119,11 +123,8 @@ int config_check_trust(const char *path, uid_t uid, Error *e) {
 
         if (!absolute)
                 return error_errno(e, ENOMEM, "%s", path);
-        r = check_path(absolute, uid, e); /* before anything in it is looked at */
-        if (r < 0)
-                return r;
-        r = config_text_scan(absolute, &text, e);
-        for (size_t i = 1; r == 0 && i < text.n_files; i++)
-                r = check_path(text.files[i], uid, e);
-        return r;
+        r = config_path_trust(absolute, uid, e); /* before anything in it is looked at */
+        if (r == 0)
+                r = config_text_scan(absolute, &text, e);
+        return r < 0 ? r : config_includes_trust(&text, uid, e);
 }

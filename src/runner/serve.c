@@ -94,18 +94,16 @@ static void config_problem(ConfigSeverity severity, const char *text, void *user
 }
 
 static int load_config(const char *path, Config **ret, Error *e) {
-        Error problem = {};
-        int r = config_check_trust(path, geteuid(), e);
+        Error problem = {}, untrusted = {};
+        int r = config_load_trusted(path, geteuid(), config_problem, &problem, ret, &untrusted);
 
-        if (r < 0) {
-                (void) error_wrap(e, "the configuration cannot be trusted");
-                log_full(LOG_LEVEL_ERROR, NULL, MESSAGE_ID_CONFIG_BAD, NULL, "%s", e->text);
-                return r;
-        }
-        r = config_load(path, config_problem, &problem, ret);
-        return r < 0 ? error_set(e, -r, "the configuration is not usable: %s",
-                                 problem.code ? problem.text : path)
-                     : 0;
+        if (r >= 0)
+                return 0;
+        if (untrusted.code == 0)
+                return error_set(e, -r, "the configuration is not usable: %s", problem.code ? problem.text : path);
+        error_set(e, -r, "the configuration cannot be trusted: %s", untrusted.text);
+        log_full(LOG_LEVEL_ERROR, NULL, MESSAGE_ID_CONFIG_BAD, NULL, "%s", e->text);
+        return r;
 }
 
 static bool is_of_thing(const Config *c, const char *thing) {

@@ -905,6 +905,19 @@ static void expect_trust(const char *path, int expected, const char *text) {
         ck_assert_msg(r == expected, "%s: %d %s", path, r, e.text);
         if (expected < 0)
                 ck_assert_str_eq(at ? at + strlen(dir) : e.text, text);
+
+        /* Who loads it at once gets the same verdict, and reads nothing else before. */
+        Config *c CLEANUP(config_free) = NULL;
+        CLEANUP_BUF Buf reports = { 0 };
+        Error at_once = { 0 };
+
+        r = config_load_trusted(path, getuid(), collect, &reports, &c, &at_once);
+        ck_assert_int_eq(at_once.code, e.code);
+        ck_assert_str_eq(at_once.text, e.text);
+        if (expected < 0)
+                ck_assert(r == expected && !reports.data && !c);
+        else
+                ck_assert((r == 0 && c) || (r == -EINVAL && reports.data && !c));
 }
 
 START_TEST(trust_file) {
