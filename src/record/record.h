@@ -90,7 +90,8 @@ typedef struct Record Record;
 int record_store_open(const char *state_directory, RecordStore **ret, Error *e) MUST_USE;
 RecordStore *record_store_free(RecordStore *s);
 DEFINE_CLEANUP(RecordStore *, record_store_free)
-int record_store_fd(const RecordStore *s); /* the state directory, borrowed */
+int record_store_fd(const RecordStore *s);      /* the state directory, borrowed */
+int record_store_work_fd(const RecordStore *s); /* work in it, borrowed */
 
 /* Records of one thing (NULL = all), without taking locks. A file that cannot be read, is not a regular file of ours,
  * is of a newer format or garbage is named once in the log, set aside as NAME.corrupt-N (newer: left) and does not stop

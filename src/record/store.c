@@ -139,12 +139,11 @@ static int open_own_directory(const RecordStore *s, const char *name, Error *e) 
 
 int record_store_open(const char *state_directory, RecordStore **ret, Error *e) {
         RecordStore *s CLEANUP(record_store_free) = calloc(1, sizeof *s);
-        int work CLEANUP_FD = -1;
         int r;
 
         if (!s)
                 return error_errno(e, ENOMEM, "%s", state_directory);
-        s->fd = s->runs_fd = -1;
+        s->fd = s->runs_fd = s->work_fd = -1;
         s->path = strdup(state_directory);
         if (!s->path)
                 return error_errno(e, ENOMEM, "%s", state_directory);
@@ -154,9 +153,9 @@ int record_store_open(const char *state_directory, RecordStore **ret, Error *e) 
         r = s->runs_fd = open_own_directory(s, "runs", e);
         if (r < 0)
                 return r;
-        work = open_own_directory(s, "work", e);
-        if (work < 0)
-                return work;
+        r = s->work_fd = open_own_directory(s, "work", e);
+        if (r < 0)
+                return r;
         *ret = TAKE(s);
         return 0;
 }
@@ -164,6 +163,8 @@ int record_store_open(const char *state_directory, RecordStore **ret, Error *e) 
 RecordStore *record_store_free(RecordStore *s) {
         if (!s)
                 return NULL;
+        if (s->work_fd >= 0)
+                (void) close(s->work_fd);
         if (s->runs_fd >= 0)
                 (void) close(s->runs_fd);
         if (s->fd >= 0)
@@ -175,6 +176,10 @@ RecordStore *record_store_free(RecordStore *s) {
 
 int record_store_fd(const RecordStore *s) {
         return s->fd;
+}
+
+int record_store_work_fd(const RecordStore *s) {
+        return s->work_fd;
 }
 
 /* ---- read one ---- */

@@ -9,7 +9,7 @@
 struct RecordStore {
         char *path; /* the state directory, for messages */
         int fd;     /* the state directory */
-        int runs_fd;
+        int runs_fd, work_fd;
         JobKey torn[RECORD_TORN_LISTED]; /* found by the latest listing */
         size_t n_torn;
 };

@@ -169,9 +169,9 @@ static void prune_file(const RecordStore *s, int fd) {
 /* ---- append ---- */
 
 /* Open, or make, and lock. *ret_new: it was made. Blocks while another runner writes its line: one fdatasync each. */
-static int open_locked(const RecordStore *s, bool *ret_new) {
+static int open_locked(const RecordStore *s, bool *ret_new, struct stat *ret) {
         for (int attempt = 0; attempt < OPEN_ATTEMPTS; attempt++) {
-                struct stat named, opened;
+                struct stat named;
                 const char *why = NULL;
                 int fd CLEANUP_FD = -1;
                 int r = record_store_check(s->fd, TOMBSTONES, RECORD_TOMBSTONES_FILE_MAX, &named, &why);
@@ -192,10 +192,10 @@ static int open_locked(const RecordStore *s, bool *ret_new) {
                         if (errno != EINTR)
                                 return -errno;
                 /* Pruned in between? Then this is the old file. */
-                if (fstat(fd, &opened) < 0)
+                if (fstat(fd, ret) < 0)
                         return -errno;
-                if (fstatat(s->fd, TOMBSTONES, &named, AT_SYMLINK_NOFOLLOW) == 0 && named.st_dev == opened.st_dev &&
-                    named.st_ino == opened.st_ino)
+                if (fstatat(s->fd, TOMBSTONES, &named, AT_SYMLINK_NOFOLLOW) == 0 && named.st_dev == ret->st_dev &&
+                    named.st_ino == ret->st_ino)
                         return TAKE_FD(fd);
         }
         return -EAGAIN;
@@ -259,11 +259,9 @@ int record_tombstone_add(RecordStore *s, const JobKey *key, ProtoStatus status, 
 
         if (r < 0)
                 return error_errno(e, -r, "cannot write %s/%s", s->path, TOMBSTONES);
-        fd = open_locked(s, &is_new);
+        fd = open_locked(s, &is_new, &st);
         if (fd < 0)
                 return error_errno(e, -fd, "cannot open %s/%s", s->path, TOMBSTONES);
-        if (fstat(fd, &st) < 0)
-                return error_errno(e, errno, "%s/%s", s->path, TOMBSTONES);
         r = write_tombstone(fd, &line, st.st_size, &end);
         if (r == 0 && is_new && fsync(s->fd) < 0)
                 r = -errno;
@@ -280,11 +278,12 @@ void record_tombstones_check(RecordStore *s) {
         char *data CLEANUP_FREE = NULL;
         bool is_new = false;
         size_t len = 0, first;
+        struct stat st;
 
         /* Without the lock first: it is held for a sync at a time, and what is found may be a line that is being written. */
         if (reader < 0 || read_lines(reader, &data, &len) < 0 || count_bad(data, len, &first) == 0)
                 return;
-        fd = open_locked(s, &is_new);
+        fd = open_locked(s, &is_new, &st);
         if (fd >= 0)
                 prune_file(s, fd);
 }
@@ -340,9 +339,10 @@ static int find(const char *data, size_t len, const char *key, ProtoStatus *ret_
 }
 
 /* The same in a file, a piece at a time: there may be many lines. */
-static int find_in_file(int fd, const char *key, ProtoStatus *ret_status, ProtoDetails *ret_details) {
-        enum { PIECE = 32 * 1024 }; /* longer than any line of ours */
-        char *piece CLEANUP_FREE = malloc(PIECE);
+static int find_in_file(int fd, off_t size, const char *key, ProtoStatus *ret_status, ProtoDetails *ret_details) {
+        enum { PIECE_MAX = 32 * 1024 }; /* longer than any line of ours */
+        size_t piece_size = (size_t) MIN_OF(size + RECORD_BLOCK, (off_t) PIECE_MAX);
+        char *piece CLEANUP_FREE = malloc(piece_size);
         size_t held = 0;
         off_t at = 0;
         int found = 0;
@@ -350,7 +350,7 @@ static int find_in_file(int fd, const char *key, ProtoStatus *ret_status, ProtoD
         if (!piece)
                 return -ENOMEM;
         for (;;) {
-                ssize_t n = pread(fd, piece + held, PIECE - held, at);
+                ssize_t n = pread(fd, piece + held, piece_size - held, at);
                 size_t len, whole;
                 const char *lf;
                 int r;
@@ -358,13 +358,13 @@ static int find_in_file(int fd, const char *key, ProtoStatus *ret_status, ProtoD
                 if (n < 0)
                         return -errno;
                 len = held + (size_t) n;
-                lf = len < PIECE ? NULL : memrchr(piece, '\n', len);
+                lf = len < piece_size ? NULL : memrchr(piece, '\n', len);
                 whole = lf ? (size_t) (lf - piece) + 1 : len;
                 r = find(piece, whole, key, ret_status, ret_details);
                 if (r < 0)
                         return r;
                 found = found || r > 0;
-                if (len < PIECE)
+                if (len < piece_size)
                         return found;
                 held = len - whole;
                 memmove(piece, piece + whole, held);
@@ -396,7 +396,7 @@ int record_tombstone_find(RecordStore *s, const JobKey *key, ProtoStatus *ret_st
         if (r < 0)
                 return error_errno(e, -r, "cannot read %s/%s", s->path, TOMBSTONES);
         job_key_format(key, text);
-        r = find_in_file(fd, text, ret_status, &details);
+        r = find_in_file(fd, st.st_size, text, ret_status, &details);
         if (r < 0)
                 return error_errno(e, -r, "cannot read %s/%s", s->path, TOMBSTONES);
         if (r > 0) {

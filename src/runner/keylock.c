@@ -47,14 +47,19 @@ static int lock_file(KeyLock *k, struct stat *ret) {
 static int socket_open(KeyLock *k) {
         int fd CLEANUP_FD = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         struct sockaddr_un address;
+        int r;
 
         if (fd < 0)
                 return -errno;
-        /* Left by a runner that was killed: nobody else may be behind this name while we hold the lock. */
-        if (unlinkat(k->runs_fd, k->socket_name, 0) < 0 && errno != ENOENT)
-                return -errno;
         socket_address(k->runs_fd, k->socket_name, &address);
-        if (bind(fd, (const struct sockaddr *) &address, sizeof address) < 0 || listen(fd, 16) < 0)
+        r = bind(fd, (const struct sockaddr *) &address, sizeof address);
+        if (r < 0 && errno == EADDRINUSE) {
+                /* Left by a runner that was killed: nobody else may be behind this name while we hold the lock. */
+                if (unlinkat(k->runs_fd, k->socket_name, 0) < 0 && errno != ENOENT)
+                        return -errno;
+                r = bind(fd, (const struct sockaddr *) &address, sizeof address);
+        }
+        if (r < 0 || listen(fd, 16) < 0)
                 return -errno;
         k->listen_fd = TAKE_FD(fd);
         return 0;

@@ -379,7 +379,8 @@ int run_perform(Run *run, const WireMessage *first) {
         int r = p.signal_fd < 0 ? p.signal_fd : output_new(&run->redact, progress_line, &p, &run->output);
 
         p.packet = malloc(WIRE_PACKET_MAX + 1);
-        if (r == 0 && !p.packet)
+        p.queue = malloc(PERFORM_EVENTS_MAX * sizeof *p.queue);
+        if (r == 0 && (!p.packet || !p.queue))
                 r = -ENOMEM;
         if (r == 0 && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
                 r = -errno;
@@ -396,6 +397,7 @@ int run_perform(Run *run, const WireMessage *first) {
                 log_error("the run of job %s cannot be followed: %s", run->key.job_id, strerrordesc_np(-r));
         handover_close(&p);
         plan_actions_done(&p.actions);
+        free(p.queue);
         free(p.packet);
         close_fd_p(&p.signal_fd);
         return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -3,12 +3,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "build-config.h"
 #include "runner/serve.h"
@@ -121,6 +123,8 @@ int main(int argc, char *argv[]) {
         (void) signal(SIGPIPE, SIG_IGN);
         (void) signal(SIGHUP, SIG_IGN);
         (void) umask(077);
+        /* Or the library would open and read /dev/urandom for it. */
+        json_object_seed((size_t) random_u64() | 1);
         if (getsid(0) != getpid())
                 (void) setsid();
         r = find_connection();

@@ -8,16 +8,21 @@
 
 enum { FIELDS_MAX = 16, IDENTIFIER_MAX = 80 };
 
+/* Behind everything else: of a stream that says nothing they are not touched. */
+typedef struct StreamBuffers {
+        char line[RUNNER_LINE_MAX];
+        char tail[2 * RUNNER_TAIL_MAX]; /* the last RUNNER_TAIL_MAX bytes of it count */
+} StreamBuffers;
+
 typedef struct Stream {
         int fd;
-        char line[RUNNER_LINE_MAX];
+        char *line, *tail; /* of StreamBuffers */
         size_t len;
         bool in_query;  /* of the piece before: see redact_text() */
         bool continued; /* pieces of this line were logged already: no priority prefix any more */
         bool skipping;  /* the rest of an over-long progress line */
         LogLevel level; /* of the line in hand */
         uint64_t lines;
-        char tail[2 * RUNNER_TAIL_MAX]; /* the last RUNNER_TAIL_MAX bytes of it count */
         size_t tail_len;
 } Stream;
 
@@ -33,6 +38,7 @@ struct Output {
         uint32_t in_window;
         uint64_t dropped;
         char buffer[RUNNER_READ_MAX];
+        StreamBuffers buffers[OUTPUT_COUNT];
 };
 
 int output_new(const Redact *redact, OutputProgress progress, void *userdata, Output **ret) {
@@ -49,6 +55,8 @@ int output_new(const Redact *redact, OutputProgress progress, void *userdata, Ou
         o->in_window = 0;
         for (int s = 0; s < OUTPUT_COUNT; s++) {
                 o->stream[s].fd = -1;
+                o->stream[s].line = o->buffers[s].line;
+                o->stream[s].tail = o->buffers[s].tail;
                 o->stream[s].len = o->stream[s].tail_len = 0;
                 o->stream[s].lines = 0;
         }
@@ -158,7 +166,7 @@ static void tail_append(Stream *s, const char *text, size_t len) {
                 text += len - RUNNER_TAIL_MAX;
                 len = RUNNER_TAIL_MAX;
         }
-        if (s->tail_len + len > sizeof s->tail) {
+        if (s->tail_len + len > 2 * RUNNER_TAIL_MAX) {
                 memmove(s->tail, s->tail + s->tail_len - RUNNER_TAIL_MAX, RUNNER_TAIL_MAX);
                 s->tail_len = RUNNER_TAIL_MAX;
         }
@@ -225,7 +233,7 @@ static void feed_lines(Output *o, OutputStream which, const char *data, size_t l
         while (len > 0) {
                 const char *end = memchr(data, '\n', len);
                 size_t part = end ? (size_t) (end - data) : len;
-                size_t n = MIN_OF(part, sizeof s->line - s->len);
+                size_t n = MIN_OF(part, (size_t) RUNNER_LINE_MAX - s->len);
 
                 memcpy(s->line + s->len, data, n);
                 s->len += n;

@@ -101,25 +101,22 @@ void perform_fork_ahead(Performer *p) {
         const PlanAction first = { .type = PLAN_ACTION_FORK, .attempt = 1, .phase = WIRE_PHASE_RUN };
 
         p->ahead_deadline = USEC_NEVER;
-        if (p->done || !p->run->doc_good || p->run->state.phase > RECORD_IS_PREPARED)
+        if (p->done || !p->run->doc_good || p->run->state.phase > RECORD_IS_PREPARED || !p->run->handler_path)
                 return;
-        /* What goes wrong now is tried again, and told, when the plan asks for it. */
-        p->ahead = run_start_step(p->run, &first, NULL) == 0;
+        /* What goes wrong now is tried again, and told, when the plan asks for it; and the file is looked at again then. */
+        p->ahead = run_start_step(p->run, &first, TAKE(p->run->handler_path), NULL) == 0;
 }
 
-/* The child that waits, if it is the one that is wanted, still waits, and its file is still good. */
-static bool take_ahead(Performer *p, const PlanAction *action) {
-        char *path CLEANUP_FREE = NULL;
+/* The child that waits, if it is the one that is wanted, still waits, and its file is still the one that is found. */
+static bool take_ahead(Performer *p, const PlanAction *action, const char *path) {
         Child *c = &p->run->child;
-        bool alive, good;
+        bool alive;
 
         if (!p->ahead)
                 return false;
         p->ahead = false;
         alive = waitpid(c->pid, NULL, WNOHANG) == 0;
-        good = alive && is_first_start(action) && run_find_handler(p->run, action->step, &path, NULL) == 0 &&
-               strcmp(path, p->run->handler_path) == 0;
-        if (good)
+        if (alive && is_first_start(action) && strcmp(path, p->run->handler_path) == 0)
                 return true;
         if (!alive)
                 (void) spawn_exec_error(c);
@@ -128,11 +125,21 @@ static bool take_ahead(Performer *p, const PlanAction *action) {
 }
 
 static int start_child(Performer *p, const PlanAction *action, Error *e) {
-        const Run *run = p->run;
+        char *path CLEANUP_FREE = NULL, json_path[WIRE_PATH_MAX];
+        Run *run = p->run;
+        int r;
 
         if (!run->doc_good || action->step >= run->doc.n_steps)
                 return error_set(e, EINVAL, "the document has no such step");
-        return take_ahead(p, action) ? 0 : run_start_step(p->run, action, e);
+        r = run_find_handler(run, action->step, &path, e);
+        if (take_ahead(p, action, r < 0 ? "" : path))
+                return 0;
+        if (r < 0) {
+                run_handler_json_path(run, action->step, json_path);
+                (void) error_wrap(e, "%s", json_path);
+                return r;
+        }
+        return run_start_step(run, action, TAKE(path), e);
 }
 
 static void do_fork(Performer *p, const PlanAction *action) {
@@ -325,8 +332,8 @@ static bool feed_first(Performer *p) {
                 return false;
         }
         p->retry_deadline = USEC_NEVER;
-        p->first = (p->first + 1) % PERFORM_EVENTS_MAX;
         p->n--;
+        p->first = p->n > 0 ? (p->first + 1) % PERFORM_EVENTS_MAX : 0; /* mostly one page is all that is touched */
         return true;
 }
 

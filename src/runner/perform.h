@@ -15,7 +15,7 @@ typedef struct PerformQueued {
 
 typedef struct Performer {
         Run *run;
-        PerformQueued queue[PERFORM_EVENTS_MAX];
+        PerformQueued *queue; /* PERFORM_EVENTS_MAX of them */
         size_t first, n;
         bool busy;               /* events are being carried out further up the stack */
         bool done;               /* the plan said EXIT */

@@ -264,13 +264,13 @@ static int check_document(Run *run, WireMessage *answer) {
 
 /* The files of later steps are judged when these start: an earlier one may install them. 1 = good. */
 static int check_first_file(Run *run, WireMessage *answer) {
-        char path[WIRE_PATH_MAX], *file CLEANUP_FREE = NULL;
+        char path[WIRE_PATH_MAX];
         Error e = {};
         int r;
 
         if (run->state.phase == RECORD_IS_STARTED)
                 return 1;
-        r = run_find_handler(run, 0, &file, &e);
+        r = run_find_handler(run, 0, &run->handler_path, &e);
         if (r == 0)
                 return 1;
         if (is_lack(r))

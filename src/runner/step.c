@@ -26,22 +26,20 @@ static void document_name(const Run *run, char ret[static NAME_MAX + 1]) {
         (void) snprintf(ret, NAME_MAX + 1, "%s.document", run->key_text);
 }
 
-static int open_work(const Run *run, Error *e) {
-        int fd = openat(record_store_fd(run->store), "work", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-
-        return fd < 0 ? error_errno(e, errno, "%s/work", run->config->state_directory) : fd;
-}
-
 /* Not durable: the record has the document. Written anew for each start, whatever the step before did to it. */
 static int write_document(const Run *run, int all_fd, Error *e) {
+        const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
         char name[NAME_MAX + 1];
         int fd CLEANUP_FD = -1;
         int r;
 
         document_name(run, name);
-        if (unlinkat(all_fd, name, 0) < 0 && errno != ENOENT)
-                return error_errno(e, errno, "cannot remove %s/work/%s", run->config->state_directory, name);
-        fd = openat(all_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+        fd = openat(all_fd, name, flags, 0600);
+        if (fd < 0 && errno == EEXIST) {
+                if (unlinkat(all_fd, name, 0) < 0 && errno != ENOENT)
+                        return error_errno(e, errno, "cannot remove %s/work/%s", run->config->state_directory, name);
+                fd = openat(all_fd, name, flags, 0600);
+        }
         if (fd < 0)
                 return error_errno(e, errno, "cannot make %s/work/%s", run->config->state_directory, name);
         r = write_all(fd, run->document, run->document_len);
@@ -52,10 +50,8 @@ static int write_document(const Run *run, int all_fd, Error *e) {
 }
 
 static int open_files(const Run *run, StepFiles *ret, Error *e) {
-        int all_fd CLEANUP_FD = open_work(run, e);
+        int all_fd = record_store_work_fd(run->store);
 
-        if (all_fd < 0)
-                return all_fd;
         if (mkdirat(all_fd, run->key_text, 0700) < 0 && errno != EEXIST)
                 return error_errno(e, errno, "cannot make %s/work/%s", run->config->state_directory,
                                    run->key_text);
@@ -67,13 +63,12 @@ static int open_files(const Run *run, StepFiles *ret, Error *e) {
 }
 
 int run_remove_work(const Run *run, Error *e) {
-        int all_fd CLEANUP_FD = open_work(run, e);
+        int all_fd = record_store_work_fd(run->store);
         char name[NAME_MAX + 1];
-        int r;
+        int r = 0;
 
-        if (all_fd < 0)
-                return all_fd;
-        r = remove_tree_at(all_fd, run->key_text);
+        if (unlinkat(all_fd, run->key_text, AT_REMOVEDIR) < 0) /* mostly it is empty */
+                r = remove_tree_at(all_fd, run->key_text);
         if (r < 0)
                 return error_errno(e, -r, "cannot remove %s/work/%s", run->config->state_directory,
                                    run->key_text);
@@ -137,21 +132,14 @@ static int start_output(Run *run, const PlanAction *action) {
         return r;
 }
 
-int run_start_step(Run *run, const PlanAction *action, Error *e) {
+int run_start_step(Run *run, const PlanAction *action, char *path, Error *e) {
         Environment env CLEANUP_ENVIRONMENT = {};
         StepFiles files CLEANUP_STEP_FILES = { -1, -1 };
-        char path[WIRE_PATH_MAX];
         SpawnRequest request = {};
         int r;
 
         free(run->handler_path);
-        run->handler_path = NULL;
-        r = run_find_handler(run, action->step, &run->handler_path, e);
-        if (r < 0) {
-                run_handler_json_path(run, action->step, path);
-                (void) error_wrap(e, "%s", path);
-                return r;
-        }
+        run->handler_path = path;
         r = open_files(run, &files, e);
         if (r < 0)
                 return r;
