@@ -98,6 +98,10 @@ typedef struct JobPolicy {
         JobSignature signature;
 } JobPolicy;
 
+/* One value of an os-release(5) text, for JobFacts: "ID", "VERSION_ID". 1 and *ret (caller frees), 0 = not there, empty, or
+ * malformed; -ENOMEM. */
+int os_release_get(const char *text, size_t len, const char *name, char **ret) MUST_USE;
+
 /* `[A-Za-z0-9._+-]{1,64}`, no leading dot, not a package manager's leftover (.dpkg-new, .rpmsave, …, and names ending
  * in '~'). On refusal *ret_why says what is wrong. */
 bool handler_name_valid(const char *name, const char **ret_why);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Any bytes as a job document: no crash, no leak, and what comes out keeps the promises of jobdoc.h. */
+/* Any bytes as a job document, and as the os-release file its conditions are judged by: no crash, no leak, and
+ * what comes out keeps the promises of jobdoc.h. */
 #include "jobdoc/jobdoc.h"
 
 #include <assert.h>
@@ -113,6 +114,15 @@ static void check_document(const JobDoc *d, const JobPolicy *policy, const char 
         json_decref(root);
 }
 
+static void try_os_release(const char *text, size_t len) {
+        CLEANUP_FREE char *value = NULL;
+        int r = os_release_get(text, len, "ID", &value);
+
+        assert(r == 0 || r == 1);
+        assert((r == 1) == (value != NULL));
+        assert(!value || (value[0] && strlen(value) < len));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         const JobPolicy *p = &policies[size % ELEMENTSOF(policies)];
         CLEANUP_FREE char *text = malloc(size ? size : 1); /* exactly the bytes: a read behind them is seen */
@@ -124,6 +134,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 return 0;
         if (size)
                 memcpy(text, data, size);
+        try_os_release(text, size);
         r = jobdoc_parse(text, size, p, &d, &fault);
         if (r == 0 && d.jws)
                 check_signed(&d, p);

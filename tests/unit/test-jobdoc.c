@@ -544,6 +544,55 @@ START_TEST(bad_handler_names) {
 }
 END_TEST
 
+/* ---- os-release ---- */
+
+static const struct Release {
+        const char *text, *value; /* of ID; NULL = none */
+} releases[] = {
+        { "ID=debian\n", "debian" },
+        { "ID=debian", "debian" },
+        { "PRETTY_NAME=\"Debian GNU/Linux 12\"\nVERSION_ID=\"12\"\nID=debian\nHOME_URL=\"x\"\n", "debian" },
+        { "ID=\"debian\"\n", "debian" },
+        { "ID='debian'\n", "debian" },
+        { "ID=\"a \\\"b\\\" \\$c \\\\d\"\n", "a \"b\" $c \\d" },
+        { "ID='a\\b'\n", "a\\b" },
+        { "ID=a\\ b\n", "a b" },
+        { "ID=debian \t\r\n", "debian" },
+        { "ID=first\nID=second\n", "second" },
+        { "ID=first\nID='open\n", NULL },
+        { "# ID=x\n ID=x\nXID=x\nIDX=x\nID_LIKE=x\nID\n", NULL },
+        { "IDX=x\n", NULL },
+        { "ID_LIKE=x\n", NULL },
+        { "ID=\n", NULL },
+        { "ID=\"\"\n", NULL },
+        { "ID=a b\n", NULL },
+        { "ID=$(id)\n", NULL },
+        { "ID=a;b\n", NULL },
+        { "ID=\"a\"b\n", NULL },
+        { "ID=\"open\n", NULL },
+        { "ID", NULL },
+        { "ID=", NULL },
+        { "", NULL },
+};
+
+START_TEST(os_release) {
+        CLEANUP_FREE char *value = NULL;
+        int r = os_release_get(releases[_i].text, strlen(releases[_i].text), "ID", &value);
+
+        ck_assert_int_eq(r, releases[_i].value != NULL);
+        ck_assert_pstr_eq(value, releases[_i].value);
+}
+END_TEST
+
+START_TEST(os_release_nul) {
+        char *value = NULL;
+
+        ck_assert_int_eq(os_release_get("ID=a\0b\n", 7, "ID", &value), 0);
+        ck_assert_int_eq(os_release_get(NULL, 0, "ID", &value), 0);
+        ck_assert_ptr_null(value);
+}
+END_TEST
+
 static TCase *bad_cases(void) {
         TCase *t = tcase_create("bad");
 
@@ -571,6 +620,8 @@ static TCase *good_cases(void) {
         tcase_add_test(t, parameter_literals);
         tcase_add_test(t, parameters_behind_lists);
         tcase_add_test(t, parameter_names);
+        tcase_add_loop_test(t, os_release, 0, (int) ELEMENTSOF(releases));
+        tcase_add_test(t, os_release_nul);
         tcase_add_test(t, good_handler_names);
         tcase_add_test(t, bad_handler_names);
         return t;
