@@ -13,6 +13,9 @@ unset INVOCATION_ID JOURNAL_STREAM NOTIFY_SOCKET WATCHDOG_USEC WATCHDOG_PID LIST
 # shellcheck disable=SC2034 # for the scripts that source this
 build_packages=(gcc libc6-dev meson ninja-build pkg-config python3 libmosquitto-dev libssl-dev libjansson-dev libsystemd-dev
                 libconfig-dev libwslay-dev check mosquitto openssl)
+# Programs that the shipped handlers use, in the variants that are tested.
+# shellcheck disable=SC2034 # for the scripts that source this
+handler_packages=(curl wget busybox)
 
 die() {
         printf '%s: %s\n' "${0##*/}" "$*" >&2
