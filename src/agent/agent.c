@@ -14,7 +14,6 @@
 #include "base/message_id.h"
 
 enum {
-        STOP_WAIT_USEC = 1000 * 1000, /* SIGTERM ends the agent within 2 s, whatever the network does */
         TIMER_ACCURACY_USEC = 1000,
         DROPPED_LINES_PER_SECOND = 5,
         SHORT_CONNECTION_USEC = 60 * 1000 * 1000,
@@ -133,6 +132,14 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
 
 /* ---- the cloud ---- */
 
+static PolicyScope policy_scope(const Agent *a) {
+        return (PolicyScope) {
+                .region = a->config->region,
+                .client_id = a->config->client_id,
+                .thing = a->config->thing_name,
+        };
+}
+
 static void went_online(Agent *a) {
         EngineEvent event = { .type = ENGINE_EVENT_ONLINE };
 
@@ -144,11 +151,33 @@ static void went_online(Agent *a) {
         agent_feed(a, &event);
 }
 
-/* Said once for a series: two clients with one id throw each other out for ever. */
-static void hint_at_client_id(Agent *a) {
-        bool brief = clock_boottime_usec() - a->online_since < SHORT_CONNECTION_USEC;
+/* Is this the end that a missing right brings about? The client itself backs off: its delays grow until a connection lasts. */
+static void watch_policy(Agent *a, const IotJobsConnectionEvent *c, uint64_t online_usec) {
+        PolicyEnd end = {
+                .code = c->code,
+                .topic = c->topic,
+                .is_subscription = c->topic_is_subscription,
+                .online_usec = online_usec,
+        };
+        PolicyScope scope = policy_scope(a);
+        char text[POLICY_REPORT_MAX];
 
-        a->short_connections = brief ? a->short_connections + 1 : 0;
+        if (policy_watch_end(&a->policy_watch, &scope, &end, text))
+                log_full(LOG_LEVEL_ERROR, NULL, MESSAGE_ID_POLICY_LACKS, NULL, "%s", text);
+}
+
+static void go_offline(Agent *a, const char *why) {
+        EngineEvent event = { .type = ENGINE_EVENT_OFFLINE };
+
+        a->online = false;
+        a->certificate_text[0] = '\0'; /* looked at anew by the next attempt */
+        (void) snprintf(a->offline_text, sizeof a->offline_text, "not connected (%.200s)", why);
+        agent_feed(a, &event);
+}
+
+/* Said once for a series: two clients with one id throw each other out for ever. */
+static void hint_at_client_id(Agent *a, uint64_t online_usec) {
+        a->short_connections = online_usec < SHORT_CONNECTION_USEC ? a->short_connections + 1 : 0;
         if (a->short_connections == SHORT_CONNECTIONS_HINT)
                 log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_OFFLINE, NULL,
                          "%u connections in a row were ended soon after they were up: does another client use the client id %s? "
@@ -156,76 +185,82 @@ static void hint_at_client_id(Agent *a) {
                          a->short_connections, a->config->client_id);
 }
 
-static void went_offline(Agent *a, const ClientEvent *c) {
-        EngineEvent event = { .type = ENGINE_EVENT_OFFLINE };
-        uint64_t tenths = (c->retry_usec + 50 * USEC_PER_MSEC) / (100 * USEC_PER_MSEC);
-        bool was_online = a->online;
+static void went_offline(Agent *a, const IotJobsConnectionEvent *c) {
+        uint64_t online_usec = a->online ? clock_boottime_usec() - a->online_since + 1 : 0;
+        int64_t tenths = (c->retry_ms + 50) / 100;
 
+        log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_OFFLINE, NULL, "not connected: %s; next attempt in %" PRId64 ".%" PRId64 " s",
+                 c->text, tenths / 10, tenths % 10);
+        watch_policy(a, c, online_usec);
+        if (online_usec > 0)
+                hint_at_client_id(a, online_usec);
+        go_offline(a, c->text);
+}
+
+static void was_refused(Agent *a, const IotJobsConnectionEvent *c) {
+        PolicyScope scope = policy_scope(a);
+        Buf statement CLEANUP_BUF = {};
+
+        if (policy_statement(&scope, POLICY_SUBSCRIBE, c->topic, &statement) < 0)
+                buf_clear(&statement);
         a->online = false;
-        a->certificate_text[0] = '\0'; /* looked at anew by the next attempt */
-        (void) snprintf(a->offline_text, sizeof a->offline_text, "not connected (%.200s)", c->text);
-        if (c->retry_usec == 0) /* our own doing: a reload */
-                log_full(LOG_LEVEL_INFO, NULL, MESSAGE_ID_OFFLINE, NULL, "not connected: %s", c->text);
+        (void) snprintf(a->offline_text, sizeof a->offline_text, "subscription refused (%.200s)", c->topic);
+        log_full(LOG_LEVEL_ERROR, NULL, MESSAGE_ID_SUBSCRIPTION_REFUSED, NULL,
+                 "the broker refuses the subscription to %s: %s. Does the IoT policy have %s, and the same for iot:Receive?",
+                 c->topic, c->text, statement.data ? statement.data : "iot:Subscribe for it");
+}
+
+static void was_dropped(Agent *a, const char *topic, const char *text) {
+        EngineEvent event = { .type = ENGINE_EVENT_DROPPED };
+
+        if (!topic || strstr(text, topic))
+                log_dropped(a, "dropped, asking the service anew", text, "");
         else
-                log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_OFFLINE, NULL,
-                         "not connected: %s; next attempt in %" PRIu64 ".%" PRIu64 " s", c->text, tenths / 10, tenths % 10);
-        if (was_online && c->retry_usec > 0)
-                hint_at_client_id(a);
+                log_dropped(a, "dropped, asking the service anew", topic, text);
         agent_feed(a, &event);
 }
 
-static void on_client_event(const ClientEvent *c, void *userdata) {
+static void on_connection(const IotJobsConnectionEvent *c, void *userdata) {
         Agent *a = userdata;
 
         switch (c->type) {
-        case CLIENT_ONLINE:
+        case IOTJOBS_CONNECTION_ONLINE:
                 went_online(a);
                 return;
-        case CLIENT_OFFLINE:
+        case IOTJOBS_CONNECTION_OFFLINE:
                 went_offline(a, c);
                 return;
-        case CLIENT_REFUSED:
-                a->online = false;
-                (void) snprintf(a->offline_text, sizeof a->offline_text, "subscription refused (%.200s)", c->topic);
-                log_full(LOG_LEVEL_ERROR, NULL, MESSAGE_ID_SUBSCRIPTION_REFUSED, NULL,
-                         "the broker refuses the subscription to %s: %s. Does the IoT policy allow iot:Subscribe and "
-                         "iot:Receive for it?",
-                         c->topic, c->text);
+        case IOTJOBS_CONNECTION_REFUSED:
+                was_refused(a, c);
                 return;
-        case CLIENT_MESSAGE: {
-                EngineEvent event = { .type = ENGINE_EVENT_MESSAGE, .message = c->message };
-
-                if (c->message->passed_over[0]) /* asking again would bring the same */
-                        log_dropped(a, "an entry cannot be used, ignoring it", c->topic, c->message->passed_over);
-                agent_feed(a, &event);
+        case IOTJOBS_CONNECTION_DROPPED:
+                was_dropped(a, c->topic, c->text);
                 return;
-        }
-        case CLIENT_DROPPED: {
-                EngineEvent event = { .type = ENGINE_EVENT_DROPPED };
-
-                if (!c->topic || strstr(c->text, c->topic))
-                        log_dropped(a, "dropped, asking the service anew", c->text, "");
-                else
-                        log_dropped(a, "dropped, asking the service anew", c->topic, c->text);
-                agent_feed(a, &event);
-                return;
-        }
-        case CLIENT_CERTIFICATE:
+        case IOTJOBS_CONNECTION_CERTIFICATE:
                 (void) snprintf(a->certificate_text, sizeof a->certificate_text, "%.190s", c->text);
                 log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_CERTIFICATE_EXPIRES, NULL, "%s", c->text);
                 return;
         }
 }
 
-static int on_client(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+static void on_message(const char *topic, const ProtoMessage *m, void *userdata) {
+        EngineEvent event = { .type = ENGINE_EVENT_MESSAGE, .message = m };
         Agent *a = userdata;
 
-        (void) source;
-        (void) fd;
-        (void) revents;
-        client_dispatch(a->client, on_client_event, a);
-        return 0;
+        if (m->passed_over[0]) /* asking again would bring the same */
+                log_dropped(a, "an entry cannot be used, ignoring it", topic, m->passed_over);
+        agent_feed(a, &event);
 }
+
+static void on_unusable(const char *topic, const char *why, void *userdata) {
+        was_dropped(userdata, topic, why);
+}
+
+static const CloudHandlers cloud_handlers = {
+        .connection = on_connection,
+        .message = on_message,
+        .unusable = on_unusable,
+};
 
 /* ---- signals ---- */
 
@@ -248,19 +283,30 @@ static int on_child(sd_event_source *source, const struct signalfd_siginfo *si, 
         return 0;
 }
 
+/* The new client begins before the old one goes: what cannot be set up changes nothing. */
+static int replace_cloud(Agent *a, const Config *fresh, Error *e) {
+        Cloud *cloud CLEANUP(cloud_free) = NULL;
+        int r = cloud_new(fresh, &cloud_handlers, a, &cloud, e);
+
+        if (r >= 0)
+                r = cloud_start(cloud, a->event, e);
+        if (r < 0)
+                return r;
+        (void) cloud_free(a->cloud);
+        a->cloud = TAKE(cloud);
+        log_full(LOG_LEVEL_INFO, NULL, MESSAGE_ID_OFFLINE, NULL, "not connected: connecting anew with the new configuration");
+        go_offline(a, "connecting anew with the new configuration");
+        return 0;
+}
+
 static int apply_config(Agent *a, const Config *fresh, Error *e) {
-        TransportConfig tc;
         EngineConfig ec;
-        char *password CLEANUP_FREE = NULL;
         int r;
 
         if (strcmp(fresh->thing_name, a->config->thing_name) != 0)
                 return error_set(e, EINVAL, "thing_name changed from %s to %s: that needs a restart", a->config->thing_name,
                                  fresh->thing_name);
-        r = agent_transport_config(fresh, &tc, &password, e);
-        if (r < 0)
-                return r;
-        r = client_reconfigure(a->client, &tc, true, e);
+        r = replace_cloud(a, fresh, e);
         if (r < 0)
                 return r;
         agent_engine_config(fresh, &ec);
@@ -311,8 +357,6 @@ static int set_up_loop(Agent *a) {
         if (r >= 0)
                 r = add_signals(a);
         if (r >= 0)
-                r = sd_event_add_io(a->event, &a->client_io, client_fd(a->client), EPOLLIN, on_client, a);
-        if (r >= 0)
                 r = sd_event_add_time(a->event, &a->timer, CLOCK_BOOTTIME, 0, TIMER_ACCURACY_USEC, on_timer, a);
         if (r >= 0)
                 r = sd_event_source_set_enabled(a->timer, SD_EVENT_OFF);
@@ -322,19 +366,14 @@ static int set_up_loop(Agent *a) {
 }
 
 static int set_up_parts(Agent *a, Error *e) {
-        TransportConfig tc;
         EngineConfig ec;
-        char *password CLEANUP_FREE = NULL;
         char prefix[ENGINE_TOKEN_PREFIX_MAX];
         int r;
 
         r = agent_lock(a->config, &a->lock_fd, e);
         if (r < 0)
                 return r;
-        r = agent_transport_config(a->config, &tc, &password, e);
-        if (r < 0)
-                return r;
-        r = client_new(&tc, a->config->thing_name, &a->client, e);
+        r = cloud_new(a->config, &cloud_handlers, a, &a->cloud, e);
         if (r < 0)
                 return r;
         agent_engine_config(a->config, &ec);
@@ -362,6 +401,9 @@ int agent_new(Config *config, const char *config_path, const char *log_argument,
         r = set_up_loop(a);
         if (r < 0)
                 return error_errno(e, -r, "cannot set up the event loop");
+        r = cloud_start(a->cloud, a->event, e);
+        if (r < 0)
+                return r;
         *ret = TAKE(a);
         return 0;
 }
@@ -370,9 +412,8 @@ Agent *agent_free(Agent *a) {
         if (!a)
                 return NULL;
         link_close_all(a);
-        (void) client_free(a->client, STOP_WAIT_USEC);
+        (void) cloud_free(a->cloud); /* SIGTERM ends the agent within 2 s, whatever the network does */
         (void) engine_free(a->engine);
-        sd_event_source_disable_unref(a->client_io);
         sd_event_source_disable_unref(a->timer);
         (void) sd_event_unref(a->event);
         close_fd_p(&a->lock_fd);
@@ -385,9 +426,6 @@ int agent_run(Agent *a) {
         EngineEvent start = { .type = ENGINE_EVENT_START };
         int r;
 
-        r = client_start(a->client);
-        if (r < 0)
-                return r;
         /* Ready does not wait for the network: it may be days away, and handlers may be what repairs it. */
         (void) sd_notify(0, "READY=1");
         log_full(LOG_LEVEL_INFO, NULL, MESSAGE_ID_AGENT_STARTED, NULL, "serving thing %s at %s:%" PRId64,

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The one owner of everything in iot-jobs-agent: configuration, event loop, cloud client, engine, runner connections.
- * One thread; the transport's own thread is inside Client. */
+ * One thread; the network has one of its own inside libiotjobs. */
 #pragma once
 
 #include <systemd/sd-event.h>
 
-#include "client/client.h"
+#include "agent/cloud.h"
+#include "agent/policy.h"
 #include "config/config.h"
 #include "engine/engine.h"
 
@@ -27,8 +28,8 @@ struct Agent {
         const char *log_argument; /* handed to runners as it was given to us, or NULL */
         int lock_fd;
         sd_event *event;
-        sd_event_source *client_io, *timer;
-        Client *client;
+        sd_event_source *timer;
+        Cloud *cloud;
         Engine *engine;
         Link *links;
         bool stepping;          /* inside engine_step() and its actions */
@@ -37,6 +38,7 @@ struct Agent {
         bool online;
         uint64_t online_since;      /* CLOCK_BOOTTIME */
         unsigned short_connections; /* in a row */
+        PolicyWatch policy_watch;
         char offline_text[256]; /* why not connected */
         char certificate_text[192]; /* near its end, as the current connection found it; "" = good */
         char status[768];       /* the last STATUS= */
@@ -49,8 +51,6 @@ struct Agent {
 /* setup.c: configuration → what the parts take */
 int agent_load_config(const char *path, Config **ret);
 void agent_engine_config(const Config *c, EngineConfig *ret);
-/* `*ret_password` (caller frees) backs ret->password. 0 or negative errno with the file in e. */
-int agent_transport_config(const Config *c, TransportConfig *ret, char **ret_password, Error *e) MUST_USE;
 /* One agent per thing and runtime directory. 0, -EBUSY, or negative errno with the path in e. */
 int agent_lock(const Config *c, int *ret_fd, Error *e) MUST_USE;
 

@@ -91,10 +91,25 @@ static void say_problem(ConfigSeverity severity, const char *text, void *userdat
                 *bad = true;
 }
 
+/* What only the library can tell: do the settings go together, and the files with each other? */
+static int check_connection(const char *path) {
+        Config *c CLEANUP(config_free) = NULL;
+        Cloud *cloud CLEANUP(cloud_free) = NULL;
+        Error e = {};
+        int r = config_load(path, NULL, NULL, &c);
+
+        if (r < 0)
+                return r;
+        r = cloud_new(c, &(CloudHandlers) {}, NULL, &cloud, &e);
+        if (r < 0)
+                (void) fprintf(stderr, "error: %s: %s\n", path, e.text);
+        return r;
+}
+
 static int check_config(const char *path) {
         bool bad = false;
 
-        if (config_check(path, say_problem, &bad) < 0)
+        if (config_check(path, say_problem, &bad) < 0 || check_connection(path) < 0)
                 bad = true;
         if (!bad)
                 (void) printf("%s: no problem found\n", path);

@@ -8,7 +8,7 @@
 
 static void perform_publish(Agent *a, const EngineAction *action) {
         Error e = {};
-        int r = client_publish(a->client, &action->request, &e);
+        int r = cloud_send(a->cloud, &action->request, &e);
 
         /* Not online any more, or too much waiting: OFFLINE or the request's deadline bring it back. */
         if (r < 0 && r != -ENOTCONN && r != -ENOBUFS)

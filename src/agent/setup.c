@@ -9,8 +9,6 @@
 #include "base/fileio.h"
 #include "base/message_id.h"
 
-enum { PASSWORD_MAX = 64 * 1024 };
-
 static void report(ConfigSeverity severity, const char *text, void *userdata) {
         (void) userdata;
         log_full(severity == CONFIG_ERROR ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, NULL, MESSAGE_ID_CONFIG_BAD, NULL, "%s",
@@ -41,52 +39,6 @@ void agent_engine_config(const Config *c, EngineConfig *ret) {
                 ret->on_orphan = ENGINE_ORPHAN_LEAVE;
                 break;
         }
-}
-
-/* The file's content without one closing line break. */
-static int read_password(const char *path, char **ret, Error *e) {
-        size_t len;
-        int r = file_read_at(AT_FDCWD, path, PASSWORD_MAX, ret, &len);
-
-        if (r < 0)
-                return error_errno(e, -r, "credentials.password_file: %s", path);
-        if (len > 0 && (*ret)[len - 1] == '\n')
-                (*ret)[len - 1] = '\0';
-        return 0;
-}
-
-int agent_transport_config(const Config *c, TransportConfig *ret, char **ret_password, Error *e) {
-        char *password = NULL;
-
-        if (c->password_file) {
-                int r = read_password(c->password_file, &password, e);
-
-                if (r < 0)
-                        return r;
-        }
-        *ret = (TransportConfig) {
-                .host = c->endpoint,
-                .port = (uint16_t) c->port,
-                .client_id = c->client_id,
-                .protocol = (int) c->protocol,
-                .clean_session = c->clean_session,
-                .qos = (int) c->qos,
-                .keep_alive_sec = (unsigned) c->keep_alive,
-                .ca_file = c->ca_file,
-                .cert_file = c->cert_file,
-                .key_file = c->key_file,
-                .alpn = c->alpn,
-                .username = c->username,
-                .password = password,
-                .connect_timeout_usec = (uint64_t) c->connect_timeout * USEC_PER_SEC,
-                .operation_timeout_usec = (uint64_t) c->operation_timeout * USEC_PER_SEC,
-                .reconnect_min_usec = (uint64_t) c->reconnect_min * USEC_PER_SEC,
-                .reconnect_max_usec = (uint64_t) c->reconnect_max * USEC_PER_SEC,
-                .stable_usec = (uint64_t) c->stable * USEC_PER_SEC,
-                .publish_rate = (unsigned) c->publish_rate,
-        };
-        *ret_password = password;
-        return 0;
 }
 
 int agent_lock(const Config *c, int *ret_fd, Error *e) {

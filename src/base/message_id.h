@@ -7,6 +7,7 @@
 #define MESSAGE_ID_ONLINE                 "362472b06c244564a8d385fcc60a5387" /* connected, every subscription granted */
 #define MESSAGE_ID_OFFLINE                "33f06301e226435a8b29e476813fb0e3" /* connection lost or refused */
 #define MESSAGE_ID_SUBSCRIPTION_REFUSED   "6c5b86a581744cf0afad8a0ae98d996d" /* a SUBACK refused a filter */
+#define MESSAGE_ID_POLICY_LACKS           "a45266dcecc44d79b73674c06f983d5c" /* a right is probably missing in the IoT policy */
 #define MESSAGE_ID_CONFIG_RELOADED        "91a33d6bb7cc4b68915a9e1e17c53aa6" /* configuration and certificates read again */
 #define MESSAGE_ID_CONFIG_BAD             "676834a8adb847e2aabfef4edd089bfc" /* a configuration problem */
 #define MESSAGE_ID_CERTIFICATE_EXPIRES    "6f0700aba6d34d9c8386629c9a2975f2" /* a certificate is near its end */

@@ -61,7 +61,8 @@ static void went_offline(IotJobsClient *c, const TransportEvent *event) {
                                         .text = event->text,
                                         .topic = event->topic,
                                         .topic_is_subscription = event->is_subscription,
-                                        .retry_ms = (int64_t) (event->retry_usec / USEC_PER_MSEC) });
+                                        .retry_ms = (int64_t) (event->retry_usec / USEC_PER_MSEC),
+                                        .code = event->code });
 }
 
 static void was_refused(IotJobsClient *c, const TransportEvent *event) {

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A broker that answers what a policy does not allow as AWS IoT does: by closing the connection, without a word."""
+
+import re
+import ssl
+import socket
+import struct
+import threading
+
+from harness import LabTest
+
+
+class MuteBroker:
+    """Just enough of a broker, over mutual TLS. It closes the connection at a SUBSCRIBE or PUBLISH that `forbidden` matches, and
+    answers a CONNECT with `connack`."""
+
+    def __init__(self, lab, forbidden=r"(?!)", connack=0):
+        self.forbidden, self.connack = re.compile(forbidden), connack
+        self.connects = 0
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*lab.server_cert)
+        context.load_verify_locations(lab.authority.cert)
+        context.verify_mode = ssl.CERT_REQUIRED
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._context = context
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self):
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self):
+        while True:
+            try:
+                raw, _ = self._listener.accept()
+            except OSError:
+                return
+            try:
+                with self._context.wrap_socket(raw, server_side=True) as s:
+                    self._serve(s)
+            except (OSError, EOFError):
+                pass
+
+    @staticmethod
+    def _exactly(s, n):
+        data = b""
+        while len(data) < n:
+            part = s.recv(n - len(data))
+            if not part:
+                raise EOFError
+            data += part
+        return data
+
+    def _packet(self, s):
+        first, n, shift = self._exactly(s, 1)[0], 0, 0
+        while True:
+            digit = self._exactly(s, 1)[0]
+            n |= (digit & 0x7F) << shift
+            shift += 7
+            if digit < 0x80:
+                return first, self._exactly(s, n)
+
+    def _serve(self, s):
+        while True:
+            first, body = self._packet(s)
+            kind = first >> 4
+            if kind == 1:
+                self.connects += 1
+                s.sendall(bytes([0x20, 2, 0, self.connack]))
+                if self.connack:
+                    return
+            elif kind == 8:
+                filters, at = [], 2
+                while at < len(body):
+                    n = struct.unpack_from(">H", body, at)[0]
+                    filters.append(body[at + 2:at + 2 + n].decode())
+                    at += n + 3
+                if any(self.forbidden.search(f) for f in filters):
+                    return
+                s.sendall(bytes([0x90, 2 + len(filters)]) + body[:2] + b"\1" * len(filters))
+            elif kind == 3:
+                n = struct.unpack_from(">H", body)[0]
+                if self.forbidden.search(body[2:2 + n].decode()):
+                    return
+                if first & 6:
+                    s.sendall(b"\x40\2" + body[2 + n:4 + n])
+            elif kind == 12:
+                s.sendall(b"\xd0\0")
+            elif kind == 14:
+                return
+
+
+class MissingRight(LabTest):
+    broker = False
+
+    def agent(self, **kwargs):
+        broker = MuteBroker(self.lab, **kwargs)
+        self.addCleanup(broker.close)
+        self.lab.tls_port = broker.port
+        return broker, self.lab.start_agent(online=False, credentials={"region": "eu-west-1"}, client_id="gate-3")
+
+    def statement(self, action, resource):
+        return re.escape('{"Effect": "Allow", "Action": "iot:%s", "Resource": "arn:aws:iot:eu-west-1:ACCOUNT:%s"}'
+                         % (action, resource))
+
+    def test_subscribe(self):
+        broker, agent = self.agent(forbidden=r"/start-next/accepted$")
+        m = agent.wait_text(r"2 times right after SUBSCRIBE to (\S+)\. .* lacks (\{.*\}) ;.*--print-policy")
+        self.assertTrue(m[1].startswith(self.lab.topic("")))
+        self.assertRegex(m[2], self.statement("Subscribe", "topicfilter/" + m[1]))
+        self.assertGreaterEqual(broker.connects, 2)
+
+    def test_publish(self):
+        broker, agent = self.agent(forbidden=r"/jobs/get$")
+        m = agent.wait_text(r"2 times right after PUBLISH to (\S+)\. .* lacks (\{.*\}) ;")
+        self.assertEqual(m[1], self.lab.topic("get"))
+        self.assertRegex(m[2], self.statement("Publish", "topic/" + self.lab.topic("get")))
+        # It goes on, and becomes rare: the fourth time, not the third.
+        agent.wait_text(r"4 times right after PUBLISH")
+        self.assertNotIn("3 times", agent.text())
+        self.assertTrue(agent.running())
+        # Once it is allowed all is well.
+        broker.forbidden = re.compile(r"(?!)")
+        seen = agent.text().count("connected to ")
+        agent.wait_text(r"(?s)(connected to .*){%d}" % (seen + 1))
+
+    def test_connect(self):
+        _, agent = self.agent(connack=5)
+        m = agent.wait_text(r"does not let client id gate-3 in\. .* lacks (\{.*\}) ;")
+        self.assertRegex(m[1], self.statement("Connect", "client/gate-3"))
+
+    def test_other_refusals_are_no_matter_of_policy(self):
+        _, agent = self.agent(connack=3)
+        agent.wait_text(r"(?s)(next attempt.*){3}")
+        self.assertNotIn("policy", agent.text())
