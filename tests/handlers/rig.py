@@ -171,6 +171,60 @@ def sha256(data):
     return hashlib.sha256(data).hexdigest()
 
 
+class PrivateApt:
+    """The machine's own apt-get and dpkg, on a root directory and a repository of their own: env makes them use these."""
+
+    def __init__(self, directory):
+        directory.mkdir()
+        self.directory, self.root, self.repository = directory, directory / "root", directory / "repository"
+        for d in ("var/lib/dpkg/info", "var/lib/dpkg/updates", "var/lib/apt/lists/partial", "var/cache/apt/archives/partial",
+                  "etc/apt", "var/log"):
+            (self.root / d).mkdir(parents=True)
+        (self.root / "var/lib/dpkg/status").touch()
+        (self.root / "var/lib/dpkg/available").touch()
+        self.repository.mkdir()
+        self.source = self.root / "etc/apt/sources.list"
+        self.source.write_text(f"deb [trusted=yes] file:{self.repository} ./\n")
+        configuration = self.directory / "apt.conf"
+        configuration.write_text(f"""\
+Dir "{self.root}";
+Dir::Bin::Methods "/usr/lib/apt/methods/";
+Dir::Bin::dpkg "/usr/bin/dpkg";
+Dir::State::status "{self.root}/var/lib/dpkg/status";
+Dir::Log "{self.root}/var/log";
+Acquire::Languages "none";
+APT::Sandbox::User "root";
+DPkg::Options {{ "--root={self.root}"; "--force-not-root"; "--force-script-chrootless"; "--log={self.directory}/dpkg.log"; }};
+""")
+        self.env = {"APT_CONFIG": str(configuration), "DPKG_ROOT": str(self.root), "DPKG_ADMINDIR": str(self.root / "var/lib/dpkg")}
+
+    def package(self, name, version="1.0", **fields):
+        tree = self.directory / "tree" / f"{name}_{version}"
+        (tree / "DEBIAN").mkdir(parents=True)
+        more = "".join(f"{k.replace('_', '-')}: {v}\n" for k, v in fields.items())
+        (tree / "DEBIAN/control").write_text(f"Package: {name}\nVersion: {version}\nArchitecture: all\n"
+                                             f"Maintainer: Test <test@example.org>\n{more}Description: made by a test\n")
+        share = tree / "usr/share" / name
+        share.mkdir(parents=True)
+        (share / "version").write_text(version)
+        subprocess.run(["dpkg-deb", "--root-owner-group", "-b", tree, self.repository / f"{name}_{version}.deb"], check=True,
+                       capture_output=True)
+        self.index()
+
+    def index(self):
+        entries = []
+        for deb in sorted(self.repository.glob("*.deb")):
+            control = subprocess.run(["dpkg-deb", "-f", deb], check=True, capture_output=True, text=True).stdout
+            digest = subprocess.run(["sha256sum", deb], check=True, capture_output=True, text=True).stdout.split()[0]
+            entries.append(f"{control}Filename: ./{deb.name}\nSize: {deb.stat().st_size}\nSHA256: {digest}\n")
+        (self.repository / "Packages").write_text("\n".join(entries))
+
+    def installed(self):
+        out = subprocess.run(["dpkg-query", f"--admindir={self.root}/var/lib/dpkg", "-W", "-f",
+                              "${Package} ${Version} ${db:Status-Status}\n"], capture_output=True, text=True).stdout
+        return sorted(line.rsplit(" ", 1)[0] for line in out.splitlines() if line.endswith(" installed"))
+
+
 class TapResult(unittest.TestResult):
     count = 0
 

@@ -30,56 +30,12 @@ def hostile_names():
 class RealApt(HandlerTest):
     def setUp(self):
         super().setUp()
-        self.root, self.repository = self.tmp / "root", self.tmp / "repository"
-        for d in ("var/lib/dpkg/info", "var/lib/dpkg/updates", "var/lib/apt/lists/partial", "var/cache/apt/archives/partial",
-                  "etc/apt", "var/log"):
-            (self.root / d).mkdir(parents=True)
-        (self.root / "var/lib/dpkg/status").touch()
-        (self.root / "var/lib/dpkg/available").touch()
-        self.repository.mkdir()
-        self.source = self.root / "etc/apt/sources.list"
-        self.source.write_text(f"deb [trusted=yes] file:{self.repository} ./\n")
-        configuration = self.tmp / "apt.conf"
-        configuration.write_text(f"""\
-Dir "{self.root}";
-Dir::Bin::Methods "/usr/lib/apt/methods/";
-Dir::Bin::dpkg "/usr/bin/dpkg";
-Dir::State::status "{self.root}/var/lib/dpkg/status";
-Dir::Log "{self.root}/var/log";
-Acquire::Languages "none";
-APT::Sandbox::User "root";
-DPkg::Options {{ "--root={self.root}"; "--force-not-root"; "--force-script-chrootless"; "--log={self.tmp}/dpkg.log"; }};
-""")
-        self.env = {"APT_CONFIG": str(configuration), "DPKG_ROOT": str(self.root), "DPKG_ADMINDIR": str(self.root / "var/lib/dpkg")}
-
-    def package(self, name, version="1.0", **fields):
-        tree = self.tmp / "tree" / f"{name}_{version}"
-        (tree / "DEBIAN").mkdir(parents=True)
-        more = "".join(f"{k.replace('_', '-')}: {v}\n" for k, v in fields.items())
-        (tree / "DEBIAN/control").write_text(f"Package: {name}\nVersion: {version}\nArchitecture: all\n"
-                                             f"Maintainer: Test <test@example.org>\n{more}Description: made by a test\n")
-        share = tree / "usr/share" / name
-        share.mkdir(parents=True)
-        (share / "version").write_text(version)
-        subprocess.run(["dpkg-deb", "--root-owner-group", "-b", tree, self.repository / f"{name}_{version}.deb"], check=True,
-                       capture_output=True)
-        self.index()
-
-    def index(self):
-        entries = []
-        for deb in sorted(self.repository.glob("*.deb")):
-            control = subprocess.run(["dpkg-deb", "-f", deb], check=True, capture_output=True, text=True).stdout
-            digest = subprocess.run(["sha256sum", deb], check=True, capture_output=True, text=True).stdout.split()[0]
-            entries.append(f"{control}Filename: ./{deb.name}\nSize: {deb.stat().st_size}\nSHA256: {digest}\n")
-        (self.repository / "Packages").write_text("\n".join(entries))
-
-    def installed(self):
-        out = subprocess.run(["dpkg-query", f"--admindir={self.root}/var/lib/dpkg", "-W", "-f",
-                              "${Package} ${Version} ${db:Status-Status}\n"], capture_output=True, text=True).stdout
-        return sorted(line.rsplit(" ", 1)[0] for line in out.splitlines() if line.endswith(" installed"))
+        self.apt = rig.PrivateApt(self.tmp / "apt")
+        self.root, self.source = self.apt.root, self.apt.source
+        self.repository, self.package, self.installed = self.apt.repository, self.apt.package, self.apt.installed
 
     def handle(self, code, handler, *args, **kwargs):
-        return self.expect(code, handler, *args, env=self.env, **kwargs)
+        return self.expect(code, handler, *args, env=self.apt.env, **kwargs)
 
     def test_install_upgrade_remove(self):
         self.package("pump-fw")
