@@ -1541,6 +1541,13 @@ static pid_t child_of(pid_t parent) {
 }
 
 /* The child that is forked while the claim is under way is only a convenience. */
+/* Neither dead nor buried. */
+static bool is_alive(pid_t pid) {
+        const char *status = read_file(text_of("/proc/%d/status", (int) pid));
+
+        return status && !strstr(status, "State:\tZ");
+}
+
 START_TEST(child_that_waits_may_die) {
         uint64_t deadline = clock_boottime_usec() + PATIENCE_SEC * USEC_PER_SEC;
         pid_t pid = 0;
@@ -1553,8 +1560,7 @@ START_TEST(child_that_waits_may_die) {
                 pid = child_of(p.pid);
         ck_assert_int_gt(pid, 0);
         ck_assert_int_eq(kill(pid, SIGKILL), 0);
-        while (!strstr(read_file(text_of("/proc/%d/status", (int) pid)), "State:\tZ") &&
-               clock_boottime_usec() < deadline)
+        while (is_alive(pid) && clock_boottime_usec() < deadline)
                 ;
         say(&p, WIRE_GO);
         ck_assert_str_eq(heard(), "ran");
