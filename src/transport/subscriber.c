@@ -28,7 +28,9 @@ void subscriber_init(Subscriber *s, const Settings *settings, Exchange *exchange
 void subscriber_done(Subscriber *s) {
         for (size_t i = 0; i < s->n; i++)
                 free(s->filter[i].text);
-        s->n = 0;
+        free(s->filter);
+        s->filter = NULL;
+        s->n = s->room = 0;
 }
 
 static int out_of_memory(Error *e) {
@@ -40,6 +42,20 @@ static bool any_filter(const Subscriber *s, FilterState state) {
                 if (s->filter[i].state == state)
                         return true;
         return false;
+}
+
+static int make_room(Subscriber *s, size_t more, Error *e) {
+        size_t room = MIN_OF(s->n + more, (size_t) SUBSCRIBER_FILTERS_MAX);
+        Filter *filter;
+
+        if (room <= s->room)
+                return 0;
+        filter = realloc(s->filter, room * sizeof *filter);
+        if (!filter)
+                return out_of_memory(e);
+        s->filter = filter;
+        s->room = room;
+        return 0;
 }
 
 static void remove_filter(Subscriber *s, size_t i) {
@@ -149,19 +165,24 @@ static int drop_unwanted(Subscriber *s, const Subscription *list, size_t n, Erro
         return r;
 }
 
-static void add_wanted(Subscriber *s, Subscription *list, size_t n) {
+static int add_wanted(Subscriber *s, Subscription *list, size_t n, Error *e) {
+        int r = make_room(s, n, e);
+
+        if (r < 0)
+                return r;
         s->behind = false;
         for (size_t i = 0; i < n; i++) {
                 if (have(s, list[i].serial))
                         continue;
-                if (s->n == ELEMENTSOF(s->filter)) {
+                if (s->n == s->room) {
                         s->behind = true; /* again when a SUBACK has made room */
-                        return;
+                        break;
                 }
                 s->filter[s->n++] = (Filter){
                         .text = TAKE(list[i].filter), .serial = list[i].serial, .id = list[i].id, .kept = list[i].kept
                 };
         }
+        return 0;
 }
 
 int subscriber_sync(Subscriber *s, uint64_t now, Error *e) {
@@ -176,13 +197,17 @@ int subscriber_sync(Subscriber *s, uint64_t now, Error *e) {
                 return out_of_memory(e);
         r = drop_unwanted(s, list, (size_t) n, e);
         if (r == 0)
-                add_wanted(s, list, (size_t) n);
+                r = add_wanted(s, list, (size_t) n, e);
         for (ssize_t i = 0; i < n; i++)
                 free(list[i].filter);
         return r == 0 ? ask(s, now, e) : r;
 }
 
 int subscriber_begin(Subscriber *s, struct mosquitto *mosq, uint64_t now, Error *e) {
+        int r = make_room(s, s->settings->n_filters, e);
+
+        if (r < 0)
+                return r;
         s->mosq = mosq;
         for (size_t i = 0; i < s->settings->n_filters; i++) {
                 char *text = strdup(s->settings->filters[i]);

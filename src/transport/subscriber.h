@@ -40,8 +40,8 @@ typedef struct Subscriber {
         bool cautious;
         int last_mid; /* the packet identifier that libmosquitto has used last */
         bool behind;  /* the owner's list has something for which there was no room */
-        Filter filter[SUBSCRIBER_FILTERS_MAX];
-        size_t n;
+        Filter *filter;
+        size_t n, room; /* at most SUBSCRIBER_FILTERS_MAX */
         uint64_t suback_by;                     /* USEC_NEVER = none is due */
         uint64_t ask_again_at, ask_again_delay; /* refused filters */
 } Subscriber;
