@@ -418,6 +418,8 @@ listener {self.plain_port} 127.0.0.1
             "credentials": {"ca_file": self.authority.cert, "cert_file": cert, "key_file": key},
             "handlers": {"directories": [self.handlers], "kill_grace": 1},
             "state_directory": self.state, "runtime_directory": self.runtime,
+            # Not the runner of this machine, should it be installed.
+            "runner": {"socket": self.directory / "no-runner.sock"},
             "log": {"level": "debug"},
         }, changes)
 
