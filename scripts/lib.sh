@@ -15,7 +15,7 @@ build_packages=(gcc libc6-dev meson ninja-build pkg-config python3 libmosquitto-
                 libconfig-dev libwslay-dev check mosquitto openssl)
 # Programs that the shipped handlers use, in the variants that are tested.
 # shellcheck disable=SC2034 # for the scripts that source this
-handler_packages=(curl wget busybox)
+handler_packages=(curl wget busybox jq)
 
 die() {
         printf '%s: %s\n' "${0##*/}" "$*" >&2
