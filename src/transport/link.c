@@ -128,7 +128,7 @@ static void format_address(const struct sockaddr_storage *at, char ret[static IN
 static void set_options(int fd, const Settings *s) {
         const int on = 1;
         /* As long as the keep-alive takes to notice: a dead path shows even while data waits to be sent. */
-        const unsigned user_timeout = s->keep_alive_sec * 1500U + 5000U;
+        const unsigned user_timeout = s->watch_sec * 1500U + 5000U;
 
         (void) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         (void) setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout, sizeof user_timeout);

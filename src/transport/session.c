@@ -328,7 +328,7 @@ int session_new(const Settings *settings, const Tunnel *tunnel, Exchange *exchan
         s->far = -1;
         s->now = s->last_in = s->last_out = now;
         s->answer_by = USEC_NEVER;
-        s->keep_alive_usec = settings->keep_alive_sec * USEC_PER_SEC;
+        s->keep_alive_usec = settings->watch_sec * USEC_PER_SEC;
         s->free_places = UINT64_MAX;
         s->most_in_flight = SESSION_IN_FLIGHT_MAX;
         s->packet_max = SIZE_MAX;

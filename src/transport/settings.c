@@ -7,6 +7,7 @@
 
 enum {
         KEEP_ALIVE_MIN = 5, /* what libmosquitto takes */
+        KEEP_ALIVE_OF_NONE = 1200, /* AWS takes 0 for this */
         ALPN_NAME_MAX = 255,
         HOST_TEXT_MAX = 255,
         REGION_TEXT_MAX = 64,
@@ -295,8 +296,8 @@ static int check_numbers(const Settings *s, Error *e) {
                 return error_set(e, EINVAL, "protocol: %d, expected 3 (3.1), 4 (3.1.1) or 5", s->protocol);
         if (s->qos < 0 || s->qos > 1)
                 return error_set(e, EINVAL, "qos: %d, expected 0 or 1", s->qos);
-        if (s->keep_alive_sec < KEEP_ALIVE_MIN || s->keep_alive_sec > UINT16_MAX)
-                return error_set(e, EINVAL, "keep_alive: %u, expected %d to %d seconds", s->keep_alive_sec,
+        if (s->keep_alive_sec != 0 && (s->keep_alive_sec < KEEP_ALIVE_MIN || s->keep_alive_sec > UINT16_MAX))
+                return error_set(e, EINVAL, "keep_alive: %u, expected %d to %d seconds, or 0 for none", s->keep_alive_sec,
                                  KEEP_ALIVE_MIN, UINT16_MAX);
         if (s->connect_timeout_usec == 0 || s->operation_timeout_usec == 0)
                 return error_set(e, EINVAL, "connect_timeout, operation_timeout: 0, expected more");
@@ -327,6 +328,7 @@ static int settings_fill(const TransportConfig *c, Settings *s, Error *e) {
         s->clean_session = c->clean_session;
         s->qos = c->qos;
         s->keep_alive_sec = c->keep_alive_sec;
+        s->watch_sec = c->keep_alive_sec > 0 ? c->keep_alive_sec : KEEP_ALIVE_OF_NONE;
         s->connect_timeout_usec = c->connect_timeout_usec;
         s->operation_timeout_usec = c->operation_timeout_usec;
         s->reconnect_min_usec = c->reconnect_min_usec;

@@ -10,7 +10,8 @@ typedef struct Settings {
         int protocol;
         bool clean_session;
         int qos;
-        unsigned keep_alive_sec;
+        unsigned keep_alive_sec; /* what CONNECT says */
+        unsigned watch_sec;      /* how long we let pass without a word; the same, but for 0 */
         char *ca_file, *cert_file, *key_file; /* NULL = none */
         char *alpn;                           /* NULL = none */
         char *username, *password;

@@ -24,7 +24,7 @@ typedef struct TransportConfig { /* every string is copied; NULL = none */
         int protocol; /* 3 = 3.1, 4 = 3.1.1, 5 */
         bool clean_session;
         int qos; /* of subscriptions and publications */
-        unsigned keep_alive_sec;
+        unsigned keep_alive_sec; /* 5–65535; 0: none is announced, and a dead connection is noticed as with 1200, which AWS takes 0 for */
         const char *ca_file, *cert_file,
                 *key_file; /* PEM; ca_file NULL = plain TCP (simulator and tests only) */
         const char *alpn;  /* NULL or "" = none */
