@@ -342,8 +342,6 @@ static int set_up(Cloud *cloud, const Config *c, Error *e) {
                 r = configure_credentials(cloud->client, c, &ie);
         if (r >= 0)
                 r = iotjobs_client_subscribe_all(cloud->client, on_message, cloud, &ie);
-        if (r >= 0)
-                r = iotjobs_client_check(cloud->client, &ie);
         return r < 0 ? failed(r, &ie, e) : 0;
 }
 
@@ -360,6 +358,13 @@ int cloud_new(const Config *c, const CloudHandlers *handlers, void *userdata, Cl
                 return r;
         *ret = TAKE(cloud);
         return 0;
+}
+
+int cloud_check(Cloud *cloud, Error *e) {
+        IotJobsError ie = {};
+        int r = iotjobs_client_check(cloud->client, &ie);
+
+        return r < 0 ? failed(r, &ie, e) : 0;
 }
 
 int cloud_start(Cloud *cloud, sd_event *loop, Error *e) {

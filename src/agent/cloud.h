@@ -19,10 +19,12 @@ typedef struct CloudHandlers {
 
 typedef struct Cloud Cloud;
 
-/* A client that is configured, checked (files too) and subscribed to all a device listens to. 0, or negative errno with the
- * setting or file in e. */
+/* A client that is configured, each setting checked by itself, and subscribed to all a device listens to. 0, or negative errno
+ * with the setting in e. */
 int cloud_new(const Config *c, const CloudHandlers *handlers, void *userdata, Cloud **ret, Error *e) MUST_USE;
-/* Dispatch from this loop and connect, for ever. */
+/* Do the settings go together, are the files good? 0, or negative errno with the setting or file in e. */
+int cloud_check(Cloud *cloud, Error *e) MUST_USE;
+/* The same, and then dispatch from this loop and connect, for ever. */
 int cloud_start(Cloud *cloud, sd_event *loop, Error *e) MUST_USE;
 /* DISCONNECT, for which it waits at most a second. No handler is called any more. NULL is fine; returns NULL. */
 Cloud *cloud_free(Cloud *cloud);

@@ -101,6 +101,8 @@ static int check_connection(const char *path) {
         if (r < 0)
                 return r;
         r = cloud_new(c, &(CloudHandlers) {}, NULL, &cloud, &e);
+        if (r == 0)
+                r = cloud_check(cloud, &e);
         if (r < 0)
                 (void) fprintf(stderr, "error: %s: %s\n", path, e.text);
         return r;

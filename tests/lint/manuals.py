@@ -13,9 +13,9 @@ import tempfile
 
 from tap import Tap
 
-FLAGS = ["-std=c11", "-D_DEFAULT_SOURCE", "-D_POSIX_C_SOURCE=200809L", "-Wall", "-Wextra", "-Wno-missing-field-initializers", "-Wno-unused-parameter",
-         "-Werror", "-fsyntax-only"]
-SECTION_2_3 = re.compile(r"(?m)^(?:static inline )?[A-Za-z][\w ]*[ *](iotjobs_\w+)\(")
+FLAGS = ["-std=c11", "-D_DEFAULT_SOURCE", "-D_POSIX_C_SOURCE=200809L", "-Wall", "-Wextra", "-Wno-missing-field-initializers",
+         "-Wno-unused-parameter", "-Werror", "-fsyntax-only"]
+CALL = re.compile(r"(?m)^(?:static inline )?[A-Za-z][\w ]*[ *](iotjobs_\w+)\(")
 
 
 def warnings(pages):
@@ -34,7 +34,7 @@ def public_calls(include):
     found = set()
     for header in sorted(include.glob("*.h")):
         text = re.sub(r"/\*.*?\*/", "", header.read_text(), flags=re.S)
-        found |= {n for n in SECTION_2_3.findall(text) if not n.endswith("_")}
+        found |= {n for n in CALL.findall(text) if not n.endswith("_")}
     return found
 
 
