@@ -201,12 +201,13 @@ static int add_detail(ProtoDetails *to, const char *key, const char *value, Erro
 
 static int parse_details(ProtoDetails *to, const char *text, Error *e) {
         CLEANUP_JSON json_t *o = NULL;
+        Error why = { 0 };
         const char *key;
         json_t *value;
-        int r = json_parse_object(text, strlen(text), &o, e);
+        int r = json_parse_object(text, strlen(text), &o, &why);
 
         if (r < 0)
-                return e ? error_wrap(e, "statusDetails") : r;
+                return error_set(e, r == -ENOMEM ? ENOMEM : EINVAL, "statusDetails: %s", why.text);
         json_object_foreach(o, key, value) {
                 if (!json_is_string(value))
                         return error_set(e, EINVAL, "statusDetails.%s: a string expected", key);
