@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The example programs of libiotjobs, over TLS, and over a WebSocket that somebody else's proxy (websockify) ends."""
 
-import pathlib
 import re
-import shutil
-import unittest
 
-from harness import BUILD, LOCALHOST, LabTest, clean_environment, free_port, wait_for
+from harness import BUILD, LOCALHOST, LabTest, clean_environment, wait_for
+from websocket import AWS, needs_websockify, start_websocket
 
 EXAMPLES = BUILD / "conf/examples"
-AWS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "not-a-secret", "AWS_SESSION_TOKEN": "tok/en+="}
 
 
 class Examples:
@@ -115,28 +112,11 @@ class OverTls(Examples, LabTest):
         self.assertRegex(p.text(), rf"^connect: .*{self.lab.tls_port}.*refused")
 
 
-WEBSOCKIFY = shutil.which("websockify")
-# Of the subprotocols that a client offers it knows "binary" only, and asks to be taught others by overriding this.
-TEACH_MQTT = """
-import sys
-from websockify import websocketproxy, websocketserver
-server = websocketproxy.ProxyRequestHandler.SocketClass
-server.select_subprotocol = lambda self, offered: "mqtt" if "mqtt" in offered else ""
-sys.exit(websocketproxy.websockify_init())
-"""
-
-
-@unittest.skipUnless(WEBSOCKIFY, "websockify is not installed")
+@needs_websockify
 class OverWebSocket(Examples, LabTest):
     def setUp(self):
         super().setUp()
-        self.port = free_port()
-        cert, key = self.lab.server_cert
-        python = pathlib.Path(WEBSOCKIFY).read_text().splitlines()[0].removeprefix("#!").split()
-        self.proxy = self.lab._program("websockify", [*python, "-c", TEACH_MQTT, "-v", "--cert", cert, "--key", key, "--ssl-only",
-                                                      f"127.0.0.1:{self.port}", f"127.0.0.1:{self.lab.plain_port}"],
-                                       self.lab.directory / "websockify.log")
-        wait_for(lambda: "proxying from" in self.proxy.text() or not self.proxy.running(), self.proxy.text)
+        self.port, self.proxy = start_websocket(self.lab)
 
     def options(self):
         return ["--port", self.port, "--websocket", "--region", "eu-west-1"]
