@@ -71,7 +71,7 @@ void run_handler_json_path(const Run *run, size_t step, char ret[static WIRE_PAT
 /* What finds the processes of this run. */
 void run_trace(const Run *run, const char *boot_id, int64_t pid, uint64_t start_time, TreeTrace *ret);
 
-/* Make STATE/work/KEY and the document beside it; the descriptors go into the request, the paths into the environment. `path`, the
+/* Make STATE/work/KEY and RUNTIME/runs/KEY.document; the descriptors go into the request, the paths into the environment. `path`, the
  * handler's file, is taken over. */
 int run_start_step(Run *run, const PlanAction *action, char *path, Error *e) MUST_USE;
 int run_remove_work(const Run *run, Error *e) MUST_USE;

@@ -26,27 +26,27 @@ static void document_name(const Run *run, char ret[static NAME_MAX + 1]) {
         (void) snprintf(ret, NAME_MAX + 1, "%s.document", run->key_text);
 }
 
-/* Not durable: the record has the document. Written anew for each start, whatever the step before did to it. */
-static int write_document(const Run *run, int all_fd, Error *e) {
+/* RUNTIME/runs/KEY.document: the record has it durably. Written anew for each start, whatever the step before did to it. */
+static int write_document(const Run *run, Error *e) {
         const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
         char name[NAME_MAX + 1];
         int fd CLEANUP_FD = -1;
         int r;
 
         document_name(run, name);
-        fd = openat(all_fd, name, flags, 0600);
+        fd = openat(run->runs_fd, name, flags, 0600);
         if (fd < 0 && errno == EEXIST) {
-                if (unlinkat(all_fd, name, 0) < 0 && errno != ENOENT)
-                        return error_errno(e, errno, "cannot remove %s/work/%s", run->config->state_directory, name);
-                fd = openat(all_fd, name, flags, 0600);
+                if (unlinkat(run->runs_fd, name, 0) < 0 && errno != ENOENT)
+                        return error_errno(e, errno, "cannot remove %s/runs/%s", run->config->runtime_directory, name);
+                fd = openat(run->runs_fd, name, flags, 0600);
         }
         if (fd < 0)
-                return error_errno(e, errno, "cannot make %s/work/%s", run->config->state_directory, name);
+                return error_errno(e, errno, "cannot make %s/runs/%s", run->config->runtime_directory, name);
         r = write_all(fd, run->document, run->document_len);
         if (r < 0)
-                return error_errno(e, -r, "cannot write %s/work/%s", run->config->state_directory, name);
-        r = openat(all_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-        return r < 0 ? error_errno(e, errno, "%s/work/%s", run->config->state_directory, name) : r;
+                return error_errno(e, -r, "cannot write %s/runs/%s", run->config->runtime_directory, name);
+        r = openat(run->runs_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        return r < 0 ? error_errno(e, errno, "%s/runs/%s", run->config->runtime_directory, name) : r;
 }
 
 static int open_files(const Run *run, StepFiles *ret, Error *e) {
@@ -58,7 +58,7 @@ static int open_files(const Run *run, StepFiles *ret, Error *e) {
         ret->work_fd = openat(all_fd, run->key_text, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (ret->work_fd < 0)
                 return error_errno(e, errno, "%s/work/%s", run->config->state_directory, run->key_text);
-        ret->document_fd = write_document(run, all_fd, e);
+        ret->document_fd = write_document(run, e);
         return MIN_OF(ret->document_fd, 0);
 }
 
@@ -73,8 +73,8 @@ int run_remove_work(const Run *run, Error *e) {
                 return error_errno(e, -r, "cannot remove %s/work/%s", run->config->state_directory,
                                    run->key_text);
         document_name(run, name);
-        if (unlinkat(all_fd, name, 0) < 0 && errno != ENOENT)
-                return error_errno(e, errno, "cannot remove %s/work/%s", run->config->state_directory, name);
+        if (unlinkat(run->runs_fd, name, 0) < 0 && errno != ENOENT)
+                return error_errno(e, errno, "cannot remove %s/runs/%s", run->config->runtime_directory, name);
         return 0;
 }
 
@@ -95,7 +95,7 @@ static void put_run(Environment *env, const Run *run, const PlanAction *action) 
         environment_printf(env, "IOT_JOB_STEP=%" PRIu32, action->step + 1);
         environment_printf(env, "IOT_JOB_ATTEMPT=%" PRIu32, action->attempt);
         environment_printf(env, "IOT_JOB_PHASE=%s", wire_phase_name(action->phase));
-        environment_printf(env, "IOT_JOB_DOCUMENT=%s/work/%s.document", state, run->key_text);
+        environment_printf(env, "IOT_JOB_DOCUMENT=%s/runs/%s.document", run->config->runtime_directory, run->key_text);
         environment_printf(env, "IOT_JOB_WORKDIR=%s/work/%s", state, run->key_text);
         environment_put(env, "IOT_JOB_PROGRESS_FD=3");
         for (size_t i = 0; i < run->doc.n_parameters; i++)

@@ -491,7 +491,7 @@ START_TEST(environment_is_exactly_the_contract) {
         const char *want[] = {
                 text_of("HOME=%s", pw->pw_dir),
                 "IOT_JOB_ATTEMPT=1",
-                text_of("IOT_JOB_DOCUMENT=%s.document", work),
+                text_of("IOT_JOB_DOCUMENT=%s/run/runs/t1.job-1.1.1700000000.document", base),
                 "IOT_JOB_EXECUTION=1",
                 "IOT_JOB_ID=job-1",
                 "IOT_JOB_KEY=t1.job-1.1.1700000000",
