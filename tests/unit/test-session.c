@@ -5,6 +5,7 @@
 
 #include "certs.h"
 #include "transport-rig.h"
+#include "transport/exchange.h"
 #include "transport/packet.h"
 #include "unit.h"
 
@@ -116,6 +117,120 @@ START_TEST(puback_and_its_reason) {
         ck_assert_int_eq(packet_read_puback(4, full, 3, &mid, &code), -EBADMSG);
         ck_assert_int_eq(packet_read_puback(4, full, 1, &mid, &code), -EBADMSG);
         ck_assert_int_eq(packet_read_puback(4, (const unsigned char *) "\0\0", 2, &mid, &code), -EBADMSG);
+}
+END_TEST
+
+/* ---- who wakes whom ---- */
+
+static bool raised(int fd) {
+        struct pollfd p = { .fd = fd, .events = POLLIN };
+
+        return poll(&p, 1, 0) == 1;
+}
+
+static void push_message(Exchange *x) {
+        ck_assert_int_eq(exchange_push_message(x, "abc", 2, "xyz", 3, false), 0);
+}
+
+static size_t free_batch(Event *e) {
+        size_t n = 0, bytes = 0;
+
+        for (; e; n++) {
+                Event *next = e->next;
+
+                bytes += e->bytes;
+                free(e);
+                e = next;
+        }
+        ck_assert_uint_gt(bytes + 1, n);
+        return n;
+}
+
+START_TEST(owner_is_woken_once_and_only_when_it_sleeps) {
+        Exchange *x CLEANUP(exchange_unref) = NULL;
+        Event *e;
+        int fd;
+
+        ck_assert_int_eq(exchange_new(&x), 0);
+        fd = exchange_event_fd(x);
+        push_message(x);
+        ck_assert(!raised(fd)); /* staged */
+        push_message(x);
+        exchange_flush(x);
+        ck_assert(raised(fd));
+        e = exchange_take_events(x, true);
+        ck_assert_str_eq(e->public.topic, "ab");
+        ck_assert_str_eq(e->public.payload, "xyz");
+        ck_assert_uint_eq(free_batch(e), 2);
+        /* It is awake now and looks again by itself. */
+        push_message(x);
+        exchange_flush(x);
+        ck_assert(!raised(fd));
+        ck_assert_uint_eq(free_batch(exchange_take_events(x, false)), 1);
+        ck_assert_ptr_null(exchange_take_events(x, false));
+        /* It has seen that nothing is left. */
+        push_message(x);
+        exchange_flush(x);
+        ck_assert(raised(fd));
+        /* It leaves in the middle: what is left, or comes, raises again. */
+        ck_assert_uint_eq(free_batch(exchange_take_events(x, true)), 1);
+        push_message(x);
+        exchange_flush(x);
+        ck_assert(!raised(fd));
+        exchange_rest(x);
+        ck_assert(raised(fd));
+        ck_assert_uint_eq(free_batch(exchange_take_events(x, true)), 1);
+        exchange_rest(x);
+        ck_assert(!raised(fd));
+        push_message(x);
+        exchange_flush(x);
+        ck_assert(raised(fd));
+}
+END_TEST
+
+START_TEST(network_is_woken_once_and_only_when_it_sleeps) {
+        Exchange *x CLEANUP(exchange_unref) = NULL;
+        Event *online;
+        Orders orders;
+        uint64_t connection;
+        int fd;
+
+        ck_assert_int_eq(exchange_new(&x), 0);
+        fd = exchange_wake_fd(x);
+        ck_assert_int_eq(exchange_set_online(x, false), 0);
+        online = exchange_take_events(x, true);
+        connection = online->connection;
+        (void) free_batch(online);
+#define PUBLISH() ck_assert_int_eq(exchange_publish(x, connection, 0, "a", "b", 1), 0)
+        /* Awake: it looks before it sleeps. */
+        PUBLISH();
+        ck_assert(!raised(fd));
+        ck_assert(!exchange_sleep(x, true));
+        ck_assert(exchange_sleep(x, false)); /* it cannot send now: no reason to stay awake */
+        ck_assert_ptr_nonnull(exchange_first_publication(x));
+        ck_assert(!exchange_sleep(x, true));
+        free(exchange_take_publication(x));
+        /* Asleep: the first one wakes it, the second need not. */
+        ck_assert(exchange_sleep(x, true));
+        PUBLISH();
+        ck_assert(raised(fd));
+        exchange_take_orders(x, &orders);
+        PUBLISH();
+        ck_assert(!raised(fd));
+        for (int i = 0; i < 2; i++)
+                free(exchange_take_publication(x));
+        ck_assert_ptr_null(exchange_take_publication(x));
+        /* Corked, and corked again: a bunch wakes it at the end. */
+        ck_assert(exchange_sleep(x, true));
+        exchange_cork(x);
+        exchange_cork(x);
+        PUBLISH();
+        PUBLISH();
+        exchange_uncork(x);
+        ck_assert(!raised(fd));
+        exchange_uncork(x);
+        ck_assert(raised(fd));
+#undef PUBLISH
 }
 END_TEST
 
@@ -252,6 +367,11 @@ static void script_subscribe_online(Fake *f) {
         a = expect_subscribe(f, 4);
         expect_filters(f, &a, "b");
         send_suback(f, 4, &a, "\x80");
+        /* Time enough for asking again, which must not happen. */
+        for (uint16_t mid = 1; mid <= 200; mid++) {
+                (void) fake_publish(f, "test/x", "", 0, mid);
+                (void) fake_expect(f, 4);
+        }
         fake_hang_up(f);
         bring_online(f, 4, "test/# a");
         fake_drain(f);
@@ -261,6 +381,7 @@ START_TEST(subscribe_while_online) {
         TransportConfig c = rig_config(1);
         Rig rig;
 
+        c.reconnect_min_usec = c.reconnect_max_usec = 1;
         open_fake(&rig, script_subscribe_online, &c);
         rig_expect(&rig, TRANSPORT_ONLINE);
         ck_assert_int_eq(transport_subscribe(rig.t, 7, "a"), 0);
@@ -274,6 +395,8 @@ START_TEST(subscribe_while_online) {
         ck_assert_int_eq(transport_unsubscribe(rig.t, "b"), -ENOENT); /* was not kept */
         ck_assert_int_eq(transport_subscribe(rig.t, 10, "b"), 0);
         expect_answer(&rig, TRANSPORT_SUBACK, 10, "b", 0x80, "refused");
+        for (int i = 0; i < 200; i++)
+                rig_expect_message(&rig, "test/x", "");
         rig_expect(&rig, TRANSPORT_OFFLINE);
         rig_expect(&rig, TRANSPORT_ONLINE);
         close_fake(&rig);
@@ -442,8 +565,11 @@ static void script_unsubscribe(Fake *f) {
         expect_filters(f, &again, "b");
         send_suback(f, 4, &a, granted);
         send_suback(f, 4, &again, "\0");
+        a = expect_subscribe(f, 4); /* and nothing about the first b any more */
+        expect_filters(f, &a, "c");
+        send_suback(f, 4, &a, granted);
         fake_hang_up(f);
-        bring_online(f, 4, "test/# b");
+        bring_online(f, 4, "test/# b c");
         fake_drain(f);
 }
 
@@ -464,6 +590,8 @@ START_TEST(unsubscribe_at_any_time) {
         ck_assert_int_eq(transport_unsubscribe(rig.t, "b"), 0);
         ck_assert_int_eq(transport_subscribe(rig.t, 3, "b"), 0);
         expect_answer(&rig, TRANSPORT_SUBACK, 3, "b", 0, "QoS 0"); /* nothing of id 2 */
+        ck_assert_int_eq(transport_subscribe(rig.t, 4, "c"), 0);
+        expect_answer(&rig, TRANSPORT_SUBACK, 4, "c", 1, "granted");
         rig_expect(&rig, TRANSPORT_OFFLINE);
         rig_expect(&rig, TRANSPORT_ONLINE);
         close_fake(&rig);
@@ -574,6 +702,8 @@ static void script_outcomes(Fake *f) {
         bring_online(f, 5, "test/#");
         (void) fake_send_bytes(f, 0x40, 0x02, 0x77, 0x77); /* for nothing that was sent */
         p = fake_expect(f, 3);
+        if ((p.body[3] & 0x80) == 0)
+                fake_fail(f, "a packet identifier that may be a SUBSCRIBE's");
         answer_publish(f, &p, 0);
         p = fake_expect(f, 3);
         answer_publish(f, &p, 0x87);
@@ -928,26 +1058,31 @@ static void on_echo(const TransportEvent *event, void *userdata) {
                 echo->failed++;
 }
 
+static void converse(int qos, unsigned window) {
+        TransportConfig c = tls_config(4);
+        Rig rig;
+        Echo echo = { .rig = &rig, .left = 3000 };
+
+        c.qos = qos;
+        rig_open(&rig, &c);
+        rig_expect_online(&rig);
+        for (; echo.in_flight < window; echo.in_flight++)
+                ck_assert_int_eq(transport_publish(rig.t, "test/echo", "x", 1), 0);
+        while (echo.in_flight > 0) {
+                struct pollfd p = { .fd = transport_fd(rig.t), .events = POLLIN };
+
+                ck_assert_msg(poll(&p, 1, RIG_WAIT_SEC * 1000) == 1, "stuck with %u in flight", echo.in_flight);
+                transport_dispatch(rig.t, on_echo, &echo);
+        }
+        ck_assert_uint_eq(echo.left, 0);
+        ck_assert_uint_eq(echo.failed, 0);
+        rig_close(&rig);
+}
+
 START_TEST(handler_keeps_the_conversation_going) {
         for (int qos = 0; qos <= 1; qos++) {
-                TransportConfig c = tls_config(4);
-                Rig rig;
-                Echo echo = { .rig = &rig, .left = 3000 };
-
-                c.qos = qos;
-                rig_open(&rig, &c);
-                rig_expect_online(&rig);
-                for (int i = 0; i < 32; i++, echo.in_flight++)
-                        ck_assert_int_eq(transport_publish(rig.t, "test/echo", "x", 1), 0);
-                while (echo.in_flight > 0) {
-                        struct pollfd p = { .fd = transport_fd(rig.t), .events = POLLIN };
-
-                        ck_assert_msg(poll(&p, 1, RIG_WAIT_SEC * 1000) == 1, "stuck with %u in flight", echo.in_flight);
-                        transport_dispatch(rig.t, on_echo, &echo);
-                }
-                ck_assert_uint_eq(echo.left, 0);
-                ck_assert_uint_eq(echo.failed, 0);
-                rig_close(&rig);
+                converse(qos, 1);
+                converse(qos, 32);
         }
 }
 END_TEST
@@ -1027,6 +1162,8 @@ static TCase *pure_cases(void) {
         tcase_add_test(tc, malformed_publish_is_refused);
         tcase_add_test(tc, puback_and_its_reason);
         tcase_add_test(tc, so_many_subscriptions_and_no_more);
+        tcase_add_test(tc, owner_is_woken_once_and_only_when_it_sleeps);
+        tcase_add_test(tc, network_is_woken_once_and_only_when_it_sleeps);
         return tc;
 }
 
