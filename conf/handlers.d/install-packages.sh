@@ -119,12 +119,16 @@ give_up() {
         fail "$manager failed with exit code $status"
 }
 
+apt_get() { # without a terminal, there are no moving percentages
+        run apt-get -q -y -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@"
+}
+
 run_apt() {
-        run apt-get -q -y -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@" && return
+        apt_get "$@" && return
         said 'dpkg was interrupted' || return
         echo "an earlier installation was cut off; finishing it first"
         run dpkg --force-confdef --force-confold --configure -a || return
-        run apt-get -q -y -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@"
+        apt_get "$@"
 }
 
 # dnf 4 and yum wait for a lock for ever, unless told otherwise; dnf 5 does not, and does not know the setting.

@@ -105,15 +105,15 @@ class HandlerTest(unittest.TestCase):
               command=None):
         """→ Popen with .progress, the reading end of descriptor 3."""
         reading, writing = os.pipe()
+        if SHELL == ["busybox"] and self.path is None:
+            self.tools()
+            self.path = f"{self.bin}:{STANDARD_PATH}"
         environment = {"PATH": self.path or STANDARD_PATH, "LANG": "C.UTF-8", "HOME": "/", "USER": "root", "LOGNAME": "root",
                        "SHELL": "/bin/sh", "IOT_JOB_ID": "test", "IOT_JOB_KEY": self.key, "IOT_JOB_EXECUTION": "1",
                        "IOT_JOB_THING": "thing", "IOT_JOB_OPERATION": "test", "IOT_JOB_STEP": str(step),
                        "IOT_JOB_ATTEMPT": str(attempt), "IOT_JOB_PHASE": phase, "IOT_JOB_DOCUMENT": str(self.tmp / "document"),
                        "IOT_JOB_WORKDIR": str(self.work), "IOT_JOB_PROGRESS_FD": "3",
                        **{"IOT_JOB_PARAM_" + k: v for k, v in (params or {}).items()}, **(env or {})}
-        if SHELL == ["busybox"] and self.path is None:
-            self.tools()
-            environment["PATH"] = f"{self.bin}:{STANDARD_PATH}"
         (self.tmp / "document").write_bytes(document)
 
         def child():

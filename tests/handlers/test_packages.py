@@ -18,7 +18,7 @@ import rig
 from rig import HOSTILE, HandlerTest
 
 INSTALL, REMOVE = "install-packages.sh", "remove-packages.sh"
-APT = ["-q", "-y", "-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"]
+APT = ["-q", "-y", "-o", "Dpkg::Use-Pty=0", "-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"]
 
 
 def hostile_names():
@@ -153,6 +153,7 @@ class Arguments(HandlerTest):
             self.fake(name)
 
     def test_bad(self):
+        (self.work / "name-of-a-file").touch()  # what a pattern would become
         for handler in (INSTALL, REMOVE):
             for args in ((), ("",), ("", ""), (" , ",), *((h,) for h in hostile_names()), *(("", h) for h in hostile_names()),
                          ("ok", "$(touch WITNESS)")):
@@ -160,7 +161,7 @@ class Arguments(HandlerTest):
                     self.expect(65, handler, *args)
             self.expect(65, handler, params={"packages": "$(id)"})
         self.assertEqual(self.calls(), [])
-        self.assertEqual(list(self.work.iterdir()), [])
+        self.assertEqual([p.name for p in self.work.iterdir()], ["name-of-a-file"])
 
     def test_arguments_stand_behind_a_guard(self):
         self.expect(0, INSTALL, "aa bb")

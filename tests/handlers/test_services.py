@@ -93,6 +93,7 @@ if verb == "show": print({units!r}.replace(" ", "\\n"))
         self.assertIn("False b''", self.expect(0, "start-services.sh", "x").err)
 
     def test_bad_arguments(self):
+        (self.work / "name-of-a-file").touch()  # what a pattern would become
         self.systemd()
         self.fake("service")
         bad = [h for h in HOSTILE if not re.search(r"[ ,]", h) and h not in ("a\\b c\\", "a-", "é")]
@@ -103,7 +104,7 @@ if verb == "show": print({units!r}.replace(" ", "\\n"))
                 with self.subTest(verb=verb, args=args):
                     self.expect(65, f"{verb}-services.sh", *args)
         self.assertEqual(self.calls(), [])
-        self.assertEqual(list(self.work.iterdir()), [])
+        self.assertEqual([p.name for p in self.work.iterdir()], ["name-of-a-file"])
 
     def test_the_agent(self):
         """A job may restart the agent, but not stop it."""
