@@ -117,13 +117,13 @@ int iotjobs_client_check(IotJobsClient *c, IotJobsError *e) IOTJOBS_MUST_USE;
 
 /* What happens to the connection. NULL: no callback. Set before connecting. */
 typedef enum IotJobsConnectionEventType {
-        IOTJOBS_CONNECTION_ONLINE,  /* CONNACK was good and every kept subscription is answered: requests may be sent */
-        IOTJOBS_CONNECTION_OFFLINE, /* was online, or an attempt failed: text says where, what and why. Tried again after
-                                     * retry_ms (-1: not tried again, by disconnect or by the owner of a shared handle) */
-        IOTJOBS_CONNECTION_REFUSED, /* topic: a kept subscription was refused after a reconnect; text. Asked again slowly */
-        IOTJOBS_CONNECTION_DROPPED, /* text, and topic if known: a message that could not be used, or a publication that the
+        IOTJOBS_CONNECTION_ONLINE = 0,  /* CONNACK was good and every kept subscription is answered: requests may be sent */
+        IOTJOBS_CONNECTION_OFFLINE = 1, /* was online, or an attempt failed: text says where, what and why. Tried again after
+                                         * retry_ms (-1: not tried again, by disconnect or by the owner of a shared handle) */
+        IOTJOBS_CONNECTION_REFUSED = 2, /* topic: a kept subscription was refused after a reconnect; text. Asked again slowly */
+        IOTJOBS_CONNECTION_DROPPED = 3, /* text, and topic if known: a message that could not be used, or a publication that the
                                      * broker refused. Nothing of it is told otherwise */
-        IOTJOBS_CONNECTION_CERTIFICATE, /* text: the own certificate ends within 30 days, has ended, or is not valid yet */
+        IOTJOBS_CONNECTION_CERTIFICATE = 4, /* text: the own certificate ends within 30 days, has ended, or is not valid yet */
 } IotJobsConnectionEventType;
 typedef struct IotJobsConnectionEvent {
         IotJobsConnectionEventType type;
