@@ -1,21 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """A broker that answers what a policy does not allow as AWS IoT does: by closing the connection, without a word."""
 
+import fnmatch
+import json
 import re
-import ssl
 import socket
+import ssl
 import struct
+import subprocess
 import threading
 
-from harness import LabTest
+from harness import AGENT, LabTest, clean_environment, wait_for
 
 
 class MuteBroker:
-    """Just enough of a broker, over mutual TLS. It closes the connection at a SUBSCRIBE or PUBLISH that `forbidden` matches, and
-    answers a CONNECT with `connack`."""
+    """Just enough of a broker, over mutual TLS. It closes the connection at a SUBSCRIBE or PUBLISH that `forbidden` matches,
+    refuses the filters that `refused` matches, and answers a CONNECT with `connack`."""
 
-    def __init__(self, lab, forbidden=r"(?!)", connack=0):
-        self.forbidden, self.connack = re.compile(forbidden), connack
+    def __init__(self, lab, forbidden=r"(?!)", refused=r"(?!)", connack=0):
+        self.forbidden, self.refused, self.connack = re.compile(forbidden), re.compile(refused), connack
         self.connects = 0
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*lab.server_cert)
@@ -78,7 +81,8 @@ class MuteBroker:
                     at += n + 3
                 if any(self.forbidden.search(f) for f in filters):
                     return
-                s.sendall(bytes([0x90, 2 + len(filters)]) + body[:2] + b"\1" * len(filters))
+                codes = bytes(0x80 if self.refused.search(f) else 1 for f in filters)
+                s.sendall(bytes([0x90, 2 + len(codes)]) + body[:2] + codes)
             elif kind == 3:
                 n = struct.unpack_from(">H", body)[0]
                 if self.forbidden.search(body[2:2 + n].decode()):
@@ -130,7 +134,46 @@ class MissingRight(LabTest):
         m = agent.wait_text(r"does not let client id gate-3 in\. .* lacks (\{.*\}) ;")
         self.assertRegex(m[1], self.statement("Connect", "client/gate-3"))
 
+    def test_refused_filter(self):
+        """Where the broker does say no, the connection stays, and the log says what is missing."""
+        broker, agent = self.agent(refused=r"/notify-next$")
+        m = agent.wait_text(r"refuses the subscription to (\S+): .*Does the IoT policy have (\{.*\}), and the same for iot:Receive")
+        self.assertEqual(m[1], self.lab.topic("notify-next"))
+        self.assertRegex(m[2], self.statement("Subscribe", "topicfilter/" + m[1]))
+        self.assertEqual(broker.connects, 1)
+
     def test_other_refusals_are_no_matter_of_policy(self):
         _, agent = self.agent(connack=3)
         agent.wait_text(r"(?s)(next attempt.*){3}")
         self.assertNotIn("policy", agent.text())
+
+
+class Enough(LabTest):
+    def test_everything_the_agent_does_is_allowed(self):
+        """What goes over the wire in a day of its life, against what it prints."""
+        self.lab.handler("ok.sh", "echo 50 >&3; exit 0")
+        self.lab.handler("slow.sh", "while [ ! -e @EVIDENCE@/go-on ]; do sleep 0.05; done")
+        self.lab.create("first", {"operation": "ok"})
+        agent = self.lab.start_agent(jobs={"max_concurrent": 2, "progress_interval": 0})
+        self.lab.wait_status("first", "SUCCEEDED")
+        self.lab.create("slow", {"operation": "slow"})
+        self.lab.create("second", {"operation": "ok"})
+        self.lab.create("bad", {"operation": "none"})
+        self.lab.wait_status("second", "SUCCEEDED")
+        self.lab.wait_status("bad", "REJECTED")
+        self.lab.cancel("slow", "--force")
+        wait_for(lambda: not self.lab.job_processes("slow"), "the end of the cancelled handler")
+        agent.kill(15)
+        r = subprocess.run([AGENT, "--config", self.lab.directory / "agent.conf", "--print-policy"], capture_output=True, text=True,
+                           check=True, env=clean_environment(), timeout=60)
+        allowed = {x["Action"]: [resource.split(":ACCOUNT:")[1] for resource in x["Resource"]]
+                   for x in json.loads(r.stdout)["Statement"]}
+        log = (self.lab.directory / "mosquitto.log").read_text(errors="replace")
+        deeds = {("iot:Subscribe", "topicfilter/" + f) for f in re.findall(rf"(?m): {self.lab.thing} [01] (\S+)$", log)}
+        deeds |= {("iot:Publish", "topic/" + t) for t in re.findall(rf"Received PUBLISH from {self.lab.thing} .*?, '([^']+)'", log)}
+        deeds |= {("iot:Receive", "topic/" + t) for t in re.findall(rf"Sending PUBLISH to {self.lab.thing} .*?, '([^']+)'", log)}
+        self.assertEqual(len([d for d in deeds if d[0] == "iot:Subscribe"]), 10)
+        self.assertGreater(len([d for d in deeds if d[0] == "iot:Publish"]), 4)
+        self.assertGreater(len([d for d in deeds if d[0] == "iot:Receive"]), 4)
+        for action, resource in sorted(deeds):
+            self.assertTrue(any(fnmatch.fnmatchcase(resource, pattern) for pattern in allowed[action]), (action, resource))
