@@ -23,6 +23,8 @@
 #define MESSAGE_ID_JOB_UNABLE             "f5dc6f5b6a6f4777bd1b98eaec66a55b" /* cannot run now, will try again */
 #define MESSAGE_ID_JOB_CANCELLED          "4adc879f566640e382ae90d6dadb9c52" /* cancelled, timed out or deleted in the cloud */
 #define MESSAGE_ID_JOB_INTERRUPTED        "07c9f98b5bd84f92b832ec86afbae991" /* a run was cut off */
+#define MESSAGE_ID_JOB_DEFERRED           "74f3b050407d4ca79514aec8d495e42c" /* a step is to be tried again later */
+#define MESSAGE_ID_JOB_REBOOTING          "0df24451a33248769cee1c01d4d7932e" /* a step asked for a reboot; it comes; it came */
 #define MESSAGE_ID_JOB_ORPHANED           "6377bbf60f1a4f92af523fb86f742311" /* in progress in the cloud, no record here */
 #define MESSAGE_ID_JOB_FOREIGN            "8af69b455be24a9bbebc2f194bbdbe89" /* claimed by another device */
 #define MESSAGE_ID_RUNNER_LOST            "16bb9f274df74294b9920522f2210019" /* the runner went away */

@@ -144,6 +144,9 @@ static JobRecord record_of(WireRunState s) {
         case WIRE_RUN_PREPARED:
                 return RECORD_PREPARED_ONLY;
         case WIRE_RUN_STARTED:
+        case WIRE_RUN_DEFERRED:
+        case WIRE_RUN_REBOOTING:
+        case WIRE_RUN_REBOOTED:
                 return RECORD_RUN_STARTED;
         case WIRE_RUN_RESULT:
                 return RECORD_FINISHED;
@@ -205,6 +208,10 @@ static void take_inventory(Engine *e, const WireMessage *m) {
         case WIRE_CANCEL:
         case WIRE_ACK:
         case WIRE_DROP:
+        case WIRE_TOLD:
+        case WIRE_DEADLINE:
+        case WIRE_DEFERRED:
+        case WIRE_REBOOTING:
         case WIRE_PLAN:
         case WIRE_REJECTED:
         case WIRE_NO_RECORD:
@@ -358,6 +365,10 @@ void device_on_message(Engine *e, uint32_t run, const WireMessage *m) {
         case WIRE_CANCEL:
         case WIRE_ACK:
         case WIRE_DROP:
+        case WIRE_TOLD:
+        case WIRE_DEADLINE:
+        case WIRE_DEFERRED:
+        case WIRE_REBOOTING:
         case WIRE_RUNS:
         case WIRE_TYPE_COUNT:
                 return; /* nothing a runner says */

@@ -90,7 +90,8 @@ uint64_t engine_deadline(const Engine *e); /* USEC_NEVER = none */
 /* For STATUS=, iot-jobsctl and tests. */
 typedef struct EngineSummary {
         bool online, synced;
-        size_t running, queued, reporting;
+        size_t running, queued, reporting, deferred;
+        bool rebooting; /* a job asked for a reboot: nothing new starts */
         JobKey current; /* the first running one, if running > 0 */
 } EngineSummary;
 void engine_summarize(const Engine *e, EngineSummary *ret);

@@ -463,6 +463,8 @@ static void open_for_run(PlanStep *s, const RecordState *record) {
                 tell_plan(s);
                 return;
         case RECORD_IS_STARTED:
+        case RECORD_IS_DEFERRED:
+        case RECORD_IS_REBOOTING:
                 open_interrupted(s, &record->started);
                 return;
         case RECORD_HAS_RESULT:
@@ -483,6 +485,7 @@ static void on_open(PlanStep *s) {
                 take_record(p, record);
         switch (s->event->open) {
         case PLAN_OPEN_RUN:
+        case PLAN_OPEN_ATTACH:
                 open_for_run(s, record);
                 return;
         case PLAN_OPEN_DROP:
@@ -707,6 +710,9 @@ static void on_persist_failed(PlanStep *s) {
                 return;
         case RECORD_RESULT:
                 break;
+        case RECORD_DEFERRED:
+        case RECORD_DOCUMENT:
+        case RECORD_REBOOTING:
         case RECORD_TYPE_COUNT:
                 return;
         }
@@ -988,6 +994,10 @@ static void dispatch(PlanStep *s) {
                 return;
         case PLAN_EVENT_TIMER:
                 on_timer(s);
+                return;
+        case PLAN_EVENT_TOLD:
+        case PLAN_EVENT_REBOOT_FAILED:
+        case PLAN_EVENT_DEADLINE:
                 return;
         }
 }

@@ -7,19 +7,47 @@
  * child killed at the gate) are ignored.
  *
  * A run's way: OPEN → (PERSIST prepared) TELL plan → GO → TAKE_SLOT → SLOT_TAKEN → FORK → FORKED → PERSIST started, RELEASE →
- * EXITED → TREE_EMPTY → next FORK, or PERSIST result, TELL result → ACK → BURY, EXIT. */
+ * EXITED → TREE_EMPTY → next FORK, or PERSIST result, TELL result → ACK → BURY, EXIT.
+ *
+ * Two ways lead out of it and back (an exit code that means so):
+ * retry: PERSIST deferred, TELL deferred, EXIT. The next runner gets the document read afresh with its `prepare`: OPEN → TELL plan
+ * (phase retry) → GO → …
+ * reboot: PERSIST rebooting, TELL rebooting → TOLD, or PLAN_TOLD_WAIT_USEC without it → TAKE_ALL_SLOTS → SLOT_TAKEN → REBOOT. In the
+ * next boot: OPEN → TELL attached, TAKE_SLOT → SLOT_TAKEN → FORK (phase post-reboot), without GO. */
 #pragma once
 
 #include "record/record.h"
 
 typedef enum PlanOnInterrupt { PLAN_INTERRUPT_FAIL, PLAN_INTERRUPT_RERUN } PlanOnInterrupt;
+typedef enum PlanOnCancel {
+        PLAN_CANCEL_STOP,
+        PLAN_CANCEL_FINISH, /* the step that runs may end by itself (its timeout counts); no other starts */
+} PlanOnCancel;
 typedef enum PlanReportOutput { PLAN_REPORT_ON_FAILURE, PLAN_REPORT_ALWAYS, PLAN_REPORT_NEVER } PlanReportOutput;
 
+/* What an exit code means. */
+typedef enum PlanOutcome {
+        PLAN_OUTCOME_SUCCESS,
+        PLAN_OUTCOME_FAILURE,
+        PLAN_OUTCOME_RETRY,
+        PLAN_OUTCOME_REBOOT,
+        PLAN_OUTCOME_REJECT,
+} PlanOutcome;
+
+typedef struct PlanExitRule {
+        uint8_t from, to; /* both included */
+        PlanOutcome outcome;
+} PlanExitRule;
+
 typedef struct PlanStepConfig {
-        const char *name;          /* borrowed for the plan's life */
+        const char *name;          /* borrowed for the plan's life; "" or NULL = none */
+        bool command;              /* a command of the document, no handler */
         uint64_t timeout_usec;     /* 0 = none */
         uint64_t kill_grace_usec;
         PlanOnInterrupt on_interrupt;
+        PlanOnCancel on_cancel;
+        const PlanExitRule *exit_rules; /* borrowed for the plan's life: of the handler's override */
+        size_t n_exit_rules;
         bool ignore_failure;
         int64_t allow_stderr; /* -1 = no limit */
         bool report_stdout;   /* includeStdOut or report_output = always, already joined with "never" */
@@ -31,10 +59,17 @@ typedef struct PlanConfig {
         char boot_id[BOOT_ID_MAX];
         const PlanStepConfig *steps; /* borrowed for the plan's life; at least one */
         size_t n_steps;
-        const char *document; /* borrowed for the plan's life: for the `prepared` line */
+        /* Borrowed for the plan's life. OPEN_RUN of a new run or of a deferred one: as it came with `prepare`; else the record's. */
+        const char *document;
         size_t document_len;
         PlanReportOutput report_output;
         uint32_t max_attempts; /* restarts of the execution */
+        /* The first rule that fits counts: of the step, then of these, then 0 success, 65 reject, 75 retry, 194 reboot, any other
+         * failure. Borrowed for the plan's life. */
+        const PlanExitRule *exit_rules;
+        size_t n_exit_rules;
+        uint64_t retry_delay_usec;    /* before the first retry; doubled for each in a row, at most PLAN_RETRY_DELAY_MAX_SEC */
+        uint64_t reboot_timeout_usec; /* after REBOOT */
 } PlanConfig;
 
 enum {
@@ -44,22 +79,30 @@ enum {
         PLAN_KILL_AGAIN_USEC = 1000000,       /* SIGKILL is said again this often until TREE_EMPTY */
         PLAN_TRAILING_USEC = 2000000,         /* EXITED said tree_empty, but no TREE_EMPTY came: kill after all */
         PLAN_SIGNAL_NAME_MAX = 16,
+        PLAN_RETRY_DELAY_MAX_SEC = 3600,
+        PLAN_TOLD_WAIT_USEC = 10000000,       /* a reboot waits so long for the cloud to be told */
+        PLAN_DEADLINE_MARGIN_SEC = 30,        /* the device gives up so long before the service does, or at half of what is left */
 };
 
 /* The packet that a runner's life began with. */
 typedef enum PlanOpen {
-        PLAN_OPEN_RUN,    /* prepare, attach: go on with what the record says (RECORD_NONE: a new run) */
+        PLAN_OPEN_RUN,    /* prepare: go on with what the record says (RECORD_NONE: a new run) */
+        PLAN_OPEN_ATTACH, /* attach: the same, but a deferred run only says that it is */
         PLAN_OPEN_CANCEL, /* over in the cloud: CANCELED, unless there is a result */
         PLAN_OPEN_ACK,    /* reported: bury it */
         PLAN_OPEN_DROP,   /* the claim was refused: forget it; as ack if something of it was ever started */
 } PlanOpen;
 
 typedef enum PlanEventType {
-        /* First event of a runner's life: open, record. The shell has locked the key, replayed the record (may be RECORD_NONE,
-         * then open must be PLAN_OPEN_RUN), and ended whatever an earlier runner of this key left behind. */
+        /* First event of a runner's life: open, record, text. The shell has locked the key, replayed the record (may be RECORD_NONE,
+         * then open must be PLAN_OPEN_RUN), and ended whatever an earlier runner of this key left behind. text, if any: why the
+         * document of a run that was started is refused by now; what would go on with it fails instead. */
         PLAN_EVENT_OPEN,
         PLAN_EVENT_GO,
-        PLAN_EVENT_SLOT_TAKEN,
+        PLAN_EVENT_SLOT_TAKEN,     /* the slot, or all of them */
+        PLAN_EVENT_TOLD,
+        PLAN_EVENT_REBOOT_FAILED,  /* text: the reboot command could not be started, or failed */
+        PLAN_EVENT_DEADLINE,       /* seconds: see WIRE_DEADLINE */
         PLAN_EVENT_FORKED,         /* pid, start_time, cgroup: the child waits at the gate, has not exec'ed */
         PLAN_EVENT_START_FAILED,   /* text: the fork, a trust check or the exec failed; nothing runs */
         /* The handler's own process ended: signalled, code; output tails. tree_empty: no other process of the run is left
@@ -85,7 +128,8 @@ typedef struct PlanEvent {
         int64_t pid;
         uint64_t start_time;
         const char *cgroup;
-        const char *text; /* START_FAILED, PERSIST_FAILED, PROGRESS */
+        const char *text; /* OPEN, START_FAILED, REBOOT_FAILED, PERSIST_FAILED, PROGRESS; may be NULL */
+        uint64_t seconds; /* DEADLINE */
         size_t text_len;
         bool signalled;
         int code; /* exit code, or signal number */
@@ -99,6 +143,11 @@ typedef enum PlanActionType {
         PLAN_ACTION_PERSIST,   /* entry: durable before anything behind it in this list */
         PLAN_ACTION_TELL,      /* message: to the agent, if one is connected */
         PLAN_ACTION_TAKE_SLOT, /* wait for a slot lock, then SLOT_TAKEN */
+        /* Give the own slot back, then wait for every slot lock there can be (of all agents of the machine: 10), one after the other
+         * in their order, and keep each: nothing new starts, and two that want the same do not wait for each other. Then SLOT_TAKEN.
+         * A PERSIST of a result gives them all back, if no process of the run is left. */
+        PLAN_ACTION_TAKE_ALL_SLOTS,
+        PLAN_ACTION_REBOOT,    /* run the reboot command → REBOOT_FAILED, or the end of everything */
         PLAN_ACTION_FORK,      /* step, attempt, phase: make the child wait at the gate → FORKED or START_FAILED */
         PLAN_ACTION_RELEASE,   /* open the gate: exec → later EXITED, or START_FAILED */
         PLAN_ACTION_KILL,      /* signal to every process of the run (SIGTERM, SIGKILL; SIGKILL again until TREE_EMPTY) */

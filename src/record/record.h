@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The durable record of one run: a file of lines `CRC32C(8 hex) SP JSON LF`, written one behind the other, with nothing but zeros
- * behind the last one; format version 1.
+ * behind the last one; format version 2; version 1, which has no `deferred`,
+ * `document` and `rebooting`, is still read. (A run that began as version 1 goes on in its file: should the former program take over in
+ * the middle of it, it cuts those lines off and takes the run for interrupted.)
  * This header's upper half is pure (lines ↔ state; used by the simulation too), the lower half is the store. */
 #pragma once
 
@@ -9,8 +11,9 @@
 #include "wire/wire.h"
 
 enum {
-        RECORD_VERSION = 1,
-        RECORD_FILE_MAX = 1024 * 1024,    /* a larger file in runs/ is no record */
+        RECORD_VERSION = 2,
+        RECORD_TOMBSTONE_VERSION = 1,
+        RECORD_FILE_MAX = 72 * 1024 * 1024, /* a larger file in runs/ is no record: 1,000 restarts, each with a document of its own */
         RECORD_CORRUPT_KEPT = 3,          /* NAME.corrupt-1…3; then the oldest gives way */
         RECORD_LIST_MAX = 4096,           /* records listed at a time */
         RECORD_TORN_LISTED = 16,          /* of record_store_torn() */
@@ -25,6 +28,9 @@ enum {
 typedef enum RecordType {
         RECORD_PREPARED, /* key, claim, document */
         RECORD_STARTED,  /* step, attempt, boot_id, pid, start_time, cgroup; a later step implies that earlier ones passed */
+        RECORD_DEFERRED, /* step, attempt (the one that ended so), restarts (with the one to come), retries, boot_id, at, delay */
+        RECORD_DOCUMENT, /* document, as it was read again for the retry; only behind `deferred` */
+        RECORD_REBOOTING, /* step, attempt (the one that ended so), restarts (with the one to come), boot_id */
         RECORD_RESULT,   /* status, details */
         RECORD_TYPE_COUNT,
 } RecordType;
@@ -38,6 +44,9 @@ typedef struct RecordEntry {
         uint32_t step;    /* 0-based index into the plan */
         uint32_t attempt; /* starts of this step, 1… */
         uint32_t restarts; /* restarts of the execution so far (handlers.max_attempts) */
+        uint32_t retries;  /* deferrals in a row, with this one */
+        uint64_t at;       /* CLOCK_BOOTTIME of that boot, microseconds */
+        uint64_t delay;    /* seconds */
         char boot_id[BOOT_ID_MAX];
         int64_t pid;
         uint64_t start_time; /* clock ticks since boot */
@@ -57,6 +66,8 @@ typedef enum RecordPhase {
         RECORD_NONE, /* no valid `prepared` line: nothing was ever promised */
         RECORD_IS_PREPARED,
         RECORD_IS_STARTED,
+        RECORD_IS_DEFERRED,
+        RECORD_IS_REBOOTING, /* whether the reboot has come is seen from the boot id */
         RECORD_HAS_RESULT,
 } RecordPhase;
 
@@ -64,15 +75,22 @@ typedef struct RecordState {
         RecordPhase phase;
         JobKey key;
         char claim[WIRE_CLAIM_MAX];
-        char *document; /* owned */
+        char *document; /* owned; the newest one */
         size_t document_len;
-        RecordEntry started; /* the newest `started` */
+        RecordEntry started;   /* the newest `started` */
+        RecordEntry deferred;  /* the newest `deferred` since the last reboot; attempt 0 = none */
+        RecordEntry rebooting; /* the newest `rebooting`; attempt 0 = none */
         RecordEntry result;
         size_t valid_len; /* bytes of intact lines: the rest is a torn tail to be cut */
 } RecordState;
 
 void record_state_done(RecordState *s);
 #define CLEANUP_RECORD_STATE __attribute__((cleanup(record_state_done)))
+
+/* Seconds until a deferred run is due, rounded up: nothing is left of the delay after a reboot. */
+uint64_t record_seconds_left(const RecordState *s, const char *boot_id, uint64_t now) MUST_USE;
+/* The inventory's entry for a record that holds something (phase not RECORD_NONE). */
+void record_describe(const RecordState *s, const char *boot_id, uint64_t now, WireRun *ret);
 
 /* Read a file's bytes. A bad or torn line ends the replay: what is before it counts. The first line, and only that, is a
  * `prepared`; nothing follows a `result`. The form of the first line, `CRC SP {"v":N,…} LF`, is the same in every version.

@@ -13,6 +13,9 @@
 static const char *const type_names[RECORD_TYPE_COUNT] = {
         [RECORD_PREPARED] = "prepared",
         [RECORD_STARTED] = "started",
+        [RECORD_DEFERRED] = "deferred",
+        [RECORD_DOCUMENT] = "document",
+        [RECORD_REBOOTING] = "rebooting",
         [RECORD_RESULT] = "result",
 };
 
@@ -24,6 +27,8 @@ void record_entry_done(RecordEntry *e) {
 void record_state_done(RecordState *s) {
         free(s->document);
         record_entry_done(&s->started);
+        record_entry_done(&s->deferred);
+        record_entry_done(&s->rebooting);
         record_entry_done(&s->result);
         *s = (RecordState) {};
 }
@@ -78,17 +83,30 @@ int record_line_parse(const char *data, size_t len, json_t **ret, size_t *ret_le
 
 /* ---- encode ---- */
 
+static bool document_valid(const RecordEntry *e) {
+        return e->document && e->document_len <= LIMIT_DOCUMENT && !memchr(e->document, '\0', e->document_len) &&
+                utf8_valid(e->document, e->document_len);
+}
+
+/* Which attempt of which step, in which boot. */
+static bool attempt_valid(const RecordEntry *e) {
+        return e->step < WIRE_STEPS_MAX && e->attempt >= 1 && utf8_valid(e->boot_id, strlen(e->boot_id));
+}
+
 static bool entry_valid(const RecordEntry *e) {
         switch (e->type) {
         case RECORD_PREPARED:
                 return proto_thing_name_valid(e->key.thing) && proto_job_id_valid(e->key.job_id) && e->key.number >= 1 &&
-                        e->key.queued_at >= 1 && wire_claim_valid(e->claim) && e->document &&
-                        e->document_len <= LIMIT_DOCUMENT && !memchr(e->document, '\0', e->document_len) &&
-                        utf8_valid(e->document, e->document_len);
+                        e->key.queued_at >= 1 && wire_claim_valid(e->claim) && document_valid(e);
         case RECORD_STARTED:
-                return e->step < WIRE_STEPS_MAX && e->attempt >= 1 && e->pid >= 1 && e->pid <= INT32_MAX &&
-                        e->start_time <= INT64_MAX && utf8_valid(e->boot_id, strlen(e->boot_id)) &&
+                return attempt_valid(e) && e->pid >= 1 && e->pid <= INT32_MAX && e->start_time <= INT64_MAX &&
                         utf8_valid(e->cgroup, strlen(e->cgroup));
+        case RECORD_DEFERRED:
+                return attempt_valid(e) && e->at <= INT64_MAX && e->delay <= WIRE_WAIT_MAX;
+        case RECORD_DOCUMENT:
+                return document_valid(e);
+        case RECORD_REBOOTING:
+                return attempt_valid(e);
         case RECORD_RESULT:
                 return wire_result_status_valid(e->status) && proto_details_check(&e->details, NULL) == 0;
         case RECORD_TYPE_COUNT:
@@ -110,6 +128,24 @@ static json_t *started_json(const RecordEntry *e) {
                          (json_int_t) e->step, "attempt", (json_int_t) e->attempt, "restarts", (json_int_t) e->restarts,
                          "bootId", e->boot_id, "pid", (json_int_t) e->pid, "startTime", (json_int_t) e->start_time,
                          "cgroup", e->cgroup);
+}
+
+static json_t *deferred_json(const RecordEntry *e) {
+        return json_pack("{s:s, s:I, s:I, s:I, s:I, s:s, s:I, s:I}", "type", type_names[e->type], "step",
+                         (json_int_t) e->step, "attempt", (json_int_t) e->attempt, "restarts", (json_int_t) e->restarts,
+                         "retries", (json_int_t) e->retries, "bootId", e->boot_id, "at", (json_int_t) e->at, "delay",
+                         (json_int_t) e->delay);
+}
+
+static json_t *document_json(const RecordEntry *e) {
+        return json_pack("{s:s, s:o}", "type", type_names[e->type], "document",
+                         json_stringn(e->document, e->document_len));
+}
+
+static json_t *rebooting_json(const RecordEntry *e) {
+        return json_pack("{s:s, s:I, s:I, s:I, s:s}", "type", type_names[e->type], "step", (json_int_t) e->step,
+                         "attempt", (json_int_t) e->attempt, "restarts", (json_int_t) e->restarts, "bootId",
+                         e->boot_id);
 }
 
 json_t *record_details_json(const ProtoDetails *d) {
@@ -139,6 +175,15 @@ int record_encode(const RecordEntry *e, Buf *ret) {
                 break;
         case RECORD_STARTED:
                 o = started_json(e);
+                break;
+        case RECORD_DEFERRED:
+                o = deferred_json(e);
+                break;
+        case RECORD_DOCUMENT:
+                o = document_json(e);
+                break;
+        case RECORD_REBOOTING:
+                o = rebooting_json(e);
                 break;
         case RECORD_RESULT:
                 o = result_json(e);
@@ -173,31 +218,48 @@ static int take_u32(const json_t *o, const char *name, int64_t min, int64_t max,
         return 0;
 }
 
+static int take_document(const json_t *o, RecordState *s) {
+        const json_t *document = json_object_get(o, "document");
+        char *copy;
+
+        if (!json_is_string(document) || json_string_length(document) > LIMIT_DOCUMENT)
+                return -EBADMSG;
+        copy = strdup(json_string_value(document));
+        if (!copy)
+                return -ENOMEM;
+        free(s->document);
+        s->document = copy;
+        s->document_len = json_string_length(document);
+        return 0;
+}
+
 static int take_prepared(const json_t *o, RecordState *s) {
         char key[JOB_KEY_TEXT_MAX];
-        const json_t *document = json_object_get(o, "document");
+        int r;
 
         if (take_string(o, "key", sizeof key, key) < 0 || job_key_parse(key, &s->key) < 0 ||
-            take_string(o, "claim", sizeof s->claim, s->claim) < 0 || !wire_claim_valid(s->claim) ||
-            !json_is_string(document) || json_string_length(document) > LIMIT_DOCUMENT)
+            take_string(o, "claim", sizeof s->claim, s->claim) < 0 || !wire_claim_valid(s->claim))
                 return -EBADMSG;
-        s->document_len = json_string_length(document);
-        s->document = strdup(json_string_value(document));
-        if (!s->document)
-                return -ENOMEM;
-        s->phase = RECORD_IS_PREPARED;
-        return 0;
+        r = take_document(o, s);
+        if (r == 0)
+                s->phase = RECORD_IS_PREPARED;
+        return r;
+}
+
+static int take_attempt(const json_t *o, RecordEntry *e) {
+        return take_u32(o, "step", 0, WIRE_STEPS_MAX - 1, &e->step) < 0 ||
+                        take_u32(o, "attempt", 1, UINT32_MAX, &e->attempt) < 0 ||
+                        take_u32(o, "restarts", 0, UINT32_MAX, &e->restarts) < 0 ||
+                        take_string(o, "bootId", sizeof e->boot_id, e->boot_id) < 0
+                ? -EBADMSG
+                : 0;
 }
 
 static int take_started(const json_t *o, RecordState *s) {
         RecordEntry e CLEANUP_RECORD_ENTRY = { .type = RECORD_STARTED };
         int64_t start_time = 0;
 
-        if (take_u32(o, "step", 0, WIRE_STEPS_MAX - 1, &e.step) < 0 ||
-            take_u32(o, "attempt", 1, UINT32_MAX, &e.attempt) < 0 ||
-            take_u32(o, "restarts", 0, UINT32_MAX, &e.restarts) < 0 ||
-            take_string(o, "bootId", sizeof e.boot_id, e.boot_id) < 0 ||
-            take_string(o, "cgroup", sizeof e.cgroup, e.cgroup) < 0 ||
+        if (take_attempt(o, &e) < 0 || take_string(o, "cgroup", sizeof e.cgroup, e.cgroup) < 0 ||
             need(json_get_int(o, "pid", "", 1, INT32_MAX, &e.pid, NULL)) < 0 ||
             need(json_get_int(o, "startTime", "", 0, INT64_MAX, &start_time, NULL)) < 0)
                 return -EBADMSG;
@@ -206,6 +268,32 @@ static int take_started(const json_t *o, RecordState *s) {
         s->started = e;
         e = (RecordEntry) {};
         s->phase = RECORD_IS_STARTED;
+        return 0;
+}
+
+static int take_deferred(const json_t *o, RecordState *s) {
+        RecordEntry e = { .type = RECORD_DEFERRED };
+        int64_t at = 0, delay = 0;
+
+        if (take_attempt(o, &e) < 0 || take_u32(o, "retries", 0, UINT32_MAX, &e.retries) < 0 ||
+            need(json_get_int(o, "at", "", 0, INT64_MAX, &at, NULL)) < 0 ||
+            need(json_get_int(o, "delay", "", 0, (int64_t) WIRE_WAIT_MAX, &delay, NULL)) < 0)
+                return -EBADMSG;
+        e.at = (uint64_t) at;
+        e.delay = (uint64_t) delay;
+        s->deferred = e;
+        s->phase = RECORD_IS_DEFERRED;
+        return 0;
+}
+
+static int take_rebooting(const json_t *o, RecordState *s) {
+        RecordEntry e = { .type = RECORD_REBOOTING };
+
+        if (take_attempt(o, &e) < 0)
+                return -EBADMSG;
+        s->rebooting = e;
+        s->deferred = (RecordEntry) {}; /* retries in a row end here */
+        s->phase = RECORD_IS_REBOOTING;
         return 0;
 }
 
@@ -250,23 +338,31 @@ static int take_result(const json_t *o, RecordState *s) {
         return 0;
 }
 
-/* The first line is `prepared` and nothing else is; nothing follows a result. */
+typedef int (*LineTaker)(const json_t *o, RecordState *s);
+
+/* Which lines may follow which: the first one is `prepared` and nothing else is; nothing follows a result. */
+static const LineTaker may_follow[][RECORD_TYPE_COUNT] = {
+        [RECORD_NONE] = { [RECORD_PREPARED] = take_prepared },
+        [RECORD_IS_PREPARED] = { [RECORD_STARTED] = take_started, [RECORD_RESULT] = take_result },
+        [RECORD_IS_STARTED] = { [RECORD_STARTED] = take_started,
+                                [RECORD_DEFERRED] = take_deferred,
+                                [RECORD_REBOOTING] = take_rebooting,
+                                [RECORD_RESULT] = take_result },
+        [RECORD_IS_DEFERRED] = { [RECORD_STARTED] = take_started,
+                                 [RECORD_DOCUMENT] = take_document,
+                                 [RECORD_RESULT] = take_result },
+        [RECORD_IS_REBOOTING] = { [RECORD_STARTED] = take_started, [RECORD_RESULT] = take_result },
+        [RECORD_HAS_RESULT] = {},
+};
+
 static int take_line(const json_t *o, RecordState *s) {
         const char *type = NULL;
 
         if (need(json_get_string(o, "type", "", &type, NULL)) < 0)
                 return -EBADMSG;
-        switch (s->phase) {
-        case RECORD_NONE:
-                return strcmp(type, type_names[RECORD_PREPARED]) == 0 ? take_prepared(o, s) : -EBADMSG;
-        case RECORD_IS_PREPARED:
-        case RECORD_IS_STARTED:
-                if (strcmp(type, type_names[RECORD_STARTED]) == 0)
-                        return take_started(o, s);
-                return strcmp(type, type_names[RECORD_RESULT]) == 0 ? take_result(o, s) : -EBADMSG;
-        case RECORD_HAS_RESULT:
-                break;
-        }
+        for (unsigned t = 0; t < RECORD_TYPE_COUNT; t++)
+                if (strcmp(type, type_names[t]) == 0)
+                        return may_follow[s->phase][t] ? may_follow[s->phase][t](o, s) : -EBADMSG;
         return -EBADMSG;
 }
 
@@ -307,6 +403,43 @@ int record_replay(const char *data, size_t len, RecordState *ret, Error *e) {
         *ret = s;
         s = (RecordState) {};
         return 0;
+}
+
+/* ---- what it comes to ---- */
+
+uint64_t record_seconds_left(const RecordState *s, const char *boot_id, uint64_t now) {
+        const RecordEntry *d = &s->deferred;
+        uint64_t due = d->at + d->delay * USEC_PER_SEC; /* both are bounded */
+
+        if (s->phase != RECORD_IS_DEFERRED || strcmp(d->boot_id, boot_id) != 0 || now >= due)
+                return 0;
+        return MIN_OF((due - now + USEC_PER_SEC - 1) / USEC_PER_SEC, d->delay);
+}
+
+static WireRunState run_state(const RecordState *s, const char *boot_id) {
+        switch (s->phase) {
+        case RECORD_NONE:
+        case RECORD_IS_PREPARED:
+                break;
+        case RECORD_IS_STARTED:
+                return WIRE_RUN_STARTED;
+        case RECORD_IS_DEFERRED:
+                return WIRE_RUN_DEFERRED;
+        case RECORD_IS_REBOOTING:
+                return strcmp(s->rebooting.boot_id, boot_id) == 0 ? WIRE_RUN_REBOOTING : WIRE_RUN_REBOOTED;
+        case RECORD_HAS_RESULT:
+                return WIRE_RUN_RESULT;
+        }
+        return WIRE_RUN_PREPARED;
+}
+
+void record_describe(const RecordState *s, const char *boot_id, uint64_t now, WireRun *ret) {
+        *ret = (WireRun) {
+                .key = s->key,
+                .state = run_state(s, boot_id),
+                .seconds = record_seconds_left(s, boot_id, now),
+        };
+        (void) memcpy(ret->claim, s->claim, sizeof ret->claim);
 }
 
 bool record_is_torn(const char *data, size_t len) {

@@ -20,7 +20,7 @@ enum {
         /* Room set aside behind `prepared`: two maps of details as large as they can be and every start, so that a disk
          * that fills up during the run cannot keep its result from being written. */
         DETAILS_ROOM = LIMIT_DETAILS_PAIRS * (LIMIT_DETAILS_KEY + 4 * LIMIT_DETAILS_VALUE),
-        STARTS_ROOM = 80 * 512,
+        STARTS_ROOM = 2 * 80 * 512, /* with what stands between a start and the next one */
         RECORD_ROOM = 2 * DETAILS_ROOM + STARTS_ROOM,
 };
 
@@ -244,22 +244,10 @@ static int read_record(const RecordStore *s, const char *name, const JobKey *key
 
 /* ---- list ---- */
 
-static WireRunState run_state(RecordPhase phase) {
-        switch (phase) {
-        case RECORD_NONE:
-        case RECORD_IS_PREPARED:
-                break;
-        case RECORD_IS_STARTED:
-                return WIRE_RUN_STARTED;
-        case RECORD_HAS_RESULT:
-                return WIRE_RUN_RESULT;
-        }
-        return WIRE_RUN_PREPARED;
-}
-
 /* 1 and *ret, or 0: nothing to list (said in the log if that needs saying). */
 static int list_one(RecordStore *s, const char *name, const char *thing, WireRun *ret) {
         RecordState state CLEANUP_RECORD_STATE = {};
+        char boot_id[BOOT_ID_MAX] = "";
         const char *why = NULL;
         Error e = {};
         JobKey key;
@@ -282,8 +270,10 @@ static int list_one(RecordStore *s, const char *name, const char *thing, WireRun
                 s->torn[s->n_torn++] = key;
         if (r != FILE_GOOD)
                 return 0;
-        *ret = (WireRun) { .key = state.key, .state = run_state(state.phase) };
-        (void) memcpy(ret->claim, state.claim, sizeof ret->claim);
+        /* Without a boot id a reboot counts as come, and a delay as over: the runner of such a run says what is wrong. */
+        if ((state.phase == RECORD_IS_DEFERRED || state.phase == RECORD_IS_REBOOTING) && boot_id_read(boot_id) < 0)
+                boot_id[0] = '\0';
+        record_describe(&state, boot_id, clock_boottime_usec(), ret);
         return 1;
 }
 

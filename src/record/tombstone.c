@@ -50,7 +50,7 @@ static int encode_tombstone(const JobKey *key, ProtoStatus status, const ProtoDe
         if (kept_details(details, &kept) < 0)
                 return -ENOMEM;
         job_key_format(key, text);
-        o = json_pack("{s:s, s:i, s:I, s:s, s:o}", "key", text, "v", RECORD_VERSION, "at", (json_int_t) clock_wall_sec(),
+        o = json_pack("{s:s, s:i, s:I, s:s, s:o}", "key", text, "v", RECORD_TOMBSTONE_VERSION, "at", (json_int_t) clock_wall_sec(),
                       "status", proto_status_name(status), "details", record_details_json(&kept));
         return o ? record_line_append(ret, o) : -ENOMEM;
 }

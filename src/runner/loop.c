@@ -49,6 +49,12 @@ static bool message_event(Performer *p, const WireMessage *m) {
                 if (key_is_ours(p, m))
                         perform_event(p, PLAN_EVENT_DROP);
                 return key_is_ours(p, m);
+        case WIRE_TOLD:
+                perform_event(p, PLAN_EVENT_TOLD);
+                return true;
+        case WIRE_DEADLINE:
+                perform_event_seconds(p, PLAN_EVENT_DEADLINE, m->seconds);
+                return true;
         case WIRE_NONE:
         case WIRE_INVENTORY:
         case WIRE_RUNS:
@@ -59,6 +65,8 @@ static bool message_event(Performer *p, const WireMessage *m) {
         case WIRE_ATTACHED:
         case WIRE_PROGRESS:
         case WIRE_RESULT:
+        case WIRE_DEFERRED:
+        case WIRE_REBOOTING:
         case WIRE_TYPE_COUNT:
                 break;
         }

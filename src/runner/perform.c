@@ -37,6 +37,10 @@ void perform_event_text(Performer *p, PlanEventType type, const char *text, size
         q->event.text_len = len;
 }
 
+void perform_event_seconds(Performer *p, PlanEventType type, uint64_t seconds) {
+        event_push(p, type)->event.seconds = seconds;
+}
+
 void perform_event_output(Performer *p, PlanEventType type, int status) {
         PerformQueued *q = event_push(p, type);
 
@@ -47,6 +51,8 @@ void perform_event_output(Performer *p, PlanEventType type, int status) {
 }
 
 static PlanOpen open_of(WireType asked) {
+        if (asked == WIRE_ATTACH)
+                return PLAN_OPEN_ATTACH;
         if (asked == WIRE_CANCEL)
                 return PLAN_OPEN_CANCEL;
         if (asked == WIRE_ACK)
@@ -283,6 +289,7 @@ void perform_take_slot(Performer *p) {
 }
 
 static bool perform(Performer *p, const PlanAction *a) {
+        static const char no_reboot[] = "this runner does not reboot the device";
         int r;
 
         switch (a->type) {
@@ -294,6 +301,10 @@ static bool perform(Performer *p, const PlanAction *a) {
         case PLAN_ACTION_TAKE_SLOT:
                 p->want_slot = true;
                 perform_take_slot(p);
+                break;
+        case PLAN_ACTION_TAKE_ALL_SLOTS: /* without them no reboot */
+        case PLAN_ACTION_REBOOT:
+                perform_event_text(p, PLAN_EVENT_REBOOT_FAILED, no_reboot, sizeof no_reboot - 1);
                 break;
         case PLAN_ACTION_FORK:
                 do_fork(p, a);

@@ -21,6 +21,8 @@ enum {
         HAS_REASON = 1 << 8,
         HAS_PATH = 1 << 9,
         HAS_RUNS = 1 << 10,
+        HAS_MAX_SECONDS = 1 << 11,
+        HAS_SECONDS = 1 << 12,
 };
 
 static const struct {
@@ -35,24 +37,33 @@ static const struct {
         [WIRE_CANCEL] = { "cancel", HAS_KEY },
         [WIRE_ACK] = { "ack", HAS_KEY },
         [WIRE_DROP] = { "drop", HAS_KEY },
+        [WIRE_TOLD] = { "told", 0 },
+        [WIRE_DEADLINE] = { "deadline", HAS_SECONDS },
         [WIRE_RUNS] = { "runs", HAS_RUNS },
-        [WIRE_PLAN] = { "plan", HAS_CLAIM | HAS_PLAN | HAS_DETAILS },
+        [WIRE_PLAN] = { "plan", HAS_CLAIM | HAS_PLAN | HAS_MAX_SECONDS | HAS_DETAILS },
         [WIRE_REJECTED] = { "rejected", HAS_REASON | HAS_PATH },
         [WIRE_UNABLE] = { "unable", HAS_REASON },
         [WIRE_NO_RECORD] = { "noRecord", 0 },
         [WIRE_ATTACHED] = { "attached", HAS_CLAIM | HAS_STATE },
         [WIRE_PROGRESS] = { "progress", HAS_DETAILS },
         [WIRE_RESULT] = { "result", HAS_STATUS | HAS_DETAILS },
+        [WIRE_DEFERRED] = { "deferred", HAS_SECONDS | HAS_MAX_SECONDS | HAS_DETAILS },
+        [WIRE_REBOOTING] = { "rebooting", HAS_MAX_SECONDS | HAS_DETAILS },
 };
 
 static const char *const run_state_names[WIRE_RUN_STATE_COUNT] = {
         [WIRE_RUN_PREPARED] = "prepared",
         [WIRE_RUN_STARTED] = "started",
+        [WIRE_RUN_DEFERRED] = "deferred",
+        [WIRE_RUN_REBOOTING] = "rebooting",
+        [WIRE_RUN_REBOOTED] = "rebooted",
         [WIRE_RUN_RESULT] = "result",
 };
 
 static const char *const phase_names[WIRE_PHASE_COUNT] = {
         [WIRE_PHASE_RUN] = "run",
+        [WIRE_PHASE_RETRY] = "retry",
+        [WIRE_PHASE_POST_REBOOT] = "post-reboot",
         [WIRE_PHASE_RERUN] = "rerun",
 };
 
@@ -137,6 +148,8 @@ static int put_runs(json_t *o, const WireMessage *m) {
                 if (!entry || json_array_append_new(list, entry) < 0)
                         return -ENOMEM;
                 r = put_key(entry, &run->key);
+                if (r == 0 && run->state == WIRE_RUN_DEFERRED)
+                        r = put(entry, "seconds", json_integer((json_int_t) run->seconds));
         }
         return r < 0 ? r : put(o, "more", json_boolean(m->more));
 }
@@ -146,7 +159,7 @@ static bool runs_valid(const WireMessage *m) {
                 return false;
         for (size_t i = 0; i < m->n_runs; i++)
                 if (!key_whole(&m->runs[i].key) || (unsigned) m->runs[i].state >= WIRE_RUN_STATE_COUNT ||
-                    !wire_claim_valid(m->runs[i].claim))
+                    !wire_claim_valid(m->runs[i].claim) || m->runs[i].seconds > WIRE_WAIT_MAX)
                         return false;
         return true;
 }
@@ -161,8 +174,12 @@ static bool message_valid(const WireMessage *m, unsigned has) {
                 return false;
         if ((has & HAS_CLAIM) && !wire_claim_valid(m->claim))
                 return false;
-        if ((has & HAS_PLAN) && ((unsigned) m->phase >= WIRE_PHASE_COUNT || m->steps < 1 ||
-                                 m->steps > WIRE_STEPS_MAX || m->max_seconds > WIRE_SECONDS_MAX))
+        if ((has & HAS_PLAN) &&
+            ((unsigned) m->phase >= WIRE_PHASE_COUNT || m->steps < 1 || m->steps > WIRE_STEPS_MAX))
+                return false;
+        if ((has & HAS_MAX_SECONDS) && m->max_seconds > WIRE_SECONDS_MAX)
+                return false;
+        if ((has & HAS_SECONDS) && m->seconds > WIRE_WAIT_MAX)
                 return false;
         if ((has & HAS_STATE) && (unsigned) m->state >= WIRE_RUN_STATE_COUNT)
                 return false;
@@ -190,8 +207,10 @@ static int put_members(json_t *o, const WireMessage *m, unsigned has) {
                 r = put(o, "phase", json_string(wire_phase_name(m->phase)));
         if (r == 0 && (has & HAS_PLAN))
                 r = put(o, "steps", json_integer((json_int_t) m->steps));
-        if (r == 0 && (has & HAS_PLAN))
+        if (r == 0 && (has & HAS_MAX_SECONDS))
                 r = put(o, "maxSeconds", json_integer((json_int_t) m->max_seconds));
+        if (r == 0 && (has & HAS_SECONDS))
+                r = put(o, "seconds", json_integer((json_int_t) m->seconds));
         if (r == 0 && (has & HAS_STATE))
                 r = put(o, "state", json_string(wire_run_state_name(m->state)));
         if (r == 0 && (has & HAS_STATUS))
@@ -327,7 +346,7 @@ static int take_run_state(const json_t *o, const char *where, WireRunState *ret,
                         *ret = (WireRunState) i;
                         return 0;
                 }
-        return bad(where, "state", "\"prepared\", \"started\" or \"result\"", e);
+        return bad(where, "state", "the state of a run", e);
 }
 
 static int take_plan(const json_t *o, WireMessage *m, Error *e) {
@@ -342,14 +361,19 @@ static int take_plan(const json_t *o, WireMessage *m, Error *e) {
                 if (strcmp(s, phase_names[i]) == 0)
                         m->phase = (WirePhase) i;
         if (m->phase == WIRE_PHASE_COUNT)
-                return bad("", "phase", "\"run\" or \"rerun\"", e);
+                return bad("", "phase", "\"run\", \"retry\", \"post-reboot\" or \"rerun\"", e);
         r = need_int(o, "", "steps", 1, WIRE_STEPS_MAX, &v, e);
-        if (r < 0)
-                return r;
-        m->steps = (uint32_t) v;
-        r = need_int(o, "", "maxSeconds", 0, WIRE_SECONDS_MAX, &v, e);
         if (r == 0)
-                m->max_seconds = (uint64_t) v;
+                m->steps = (uint32_t) v;
+        return r;
+}
+
+static int take_seconds(const json_t *o, const char *where, const char *name, uint64_t max, uint64_t *ret, Error *e) {
+        int64_t v = 0;
+        int r = need_int(o, where, name, 0, (int64_t) max, &v, e);
+
+        if (r == 0)
+                *ret = (uint64_t) v;
         return r;
 }
 
@@ -429,6 +453,8 @@ static int take_runs(const json_t *o, WireMessage *m, Error *e) {
                         r = take_run_state(entry, where, &m->runs[i].state, e);
                 if (r == 0)
                         r = take_claim(entry, where, m->runs[i].claim, e);
+                if (r == 0 && m->runs[i].state == WIRE_RUN_DEFERRED)
+                        r = take_seconds(entry, where, "seconds", WIRE_WAIT_MAX, &m->runs[i].seconds, e);
                 if (r < 0)
                         return r;
                 m->n_runs = i + 1;
@@ -465,6 +491,10 @@ static int take_members(const json_t *o, const char *body, size_t body_len, Wire
                 r = take_claim(o, "", m->claim, e);
         if (r == 0 && (has & HAS_PLAN))
                 r = take_plan(o, m, e);
+        if (r == 0 && (has & HAS_MAX_SECONDS))
+                r = take_seconds(o, "", "maxSeconds", WIRE_SECONDS_MAX, &m->max_seconds, e);
+        if (r == 0 && (has & HAS_SECONDS))
+                r = take_seconds(o, "", "seconds", WIRE_WAIT_MAX, &m->seconds, e);
         if (r == 0 && (has & HAS_STATE))
                 r = take_run_state(o, "", &m->state, e);
         if (r == 0 && (has & HAS_STATUS))

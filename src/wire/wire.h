@@ -17,6 +17,7 @@ enum {
         WIRE_FIRST_PACKET_SEC = 5, /* a connection without a valid first packet is closed after this */
 };
 #define WIRE_SECONDS_MAX (INT64_MAX / 2)          /* max_seconds */
+#define WIRE_WAIT_MAX    (UINT64_C(366) * 86400)  /* seconds */
 #define WIRE_DOCUMENT_BYTES_MAX (INT32_MAX)       /* document_len of a document too large to be sent */
 
 typedef enum WireType {
@@ -29,6 +30,8 @@ typedef enum WireType {
         WIRE_CANCEL,    /* key; the execution is over in the cloud: stop, answer with result CANCELED */
         WIRE_ACK,       /* key; the result was accepted or refused for good: shrink to a tombstone. No answer: EOF */
         WIRE_DROP,      /* key; the claim was refused: forget the record. Started after all: stop, tombstone. No answer: EOF */
+        WIRE_TOLD,      /* the cloud knows of the reboot, or cannot be told: go on with it */
+        WIRE_DEADLINE,  /* seconds: so long does the service wait for the execution; the newest one counts */
         /* runner → agent */
         WIRE_RUNS,     /* answer to inventory: runs, more */
         WIRE_PLAN,     /* durable: claim, phase, steps, max_seconds, details (for the claim update) */
@@ -38,6 +41,10 @@ typedef enum WireType {
         WIRE_ATTACHED, /* the run is live and past `go`: claim, state */
         WIRE_PROGRESS, /* details */
         WIRE_RESULT,   /* status, details. CANCELED: nothing is to be sent to the cloud */
+        WIRE_DEFERRED, /* durable: seconds until the same step is due again, max_seconds, details. Then EOF; a `prepare` with the
+                        * document read afresh goes on with it, once it is due */
+        WIRE_REBOOTING, /* durable: max_seconds, details. The device reboots when `told` came, or after a while without it, and
+                         * when no other run is left; nothing new may start */
         WIRE_TYPE_COUNT,
 } WireType;
 
@@ -45,12 +52,17 @@ typedef enum WireType {
 typedef enum WireRunState {
         WIRE_RUN_PREPARED, /* planned, no step ever started */
         WIRE_RUN_STARTED,  /* a step was started and no result is known: live or interrupted */
+        WIRE_RUN_DEFERRED, /* the step is to be tried again, in `seconds` */
+        WIRE_RUN_REBOOTING, /* the step asked for a reboot that has not come yet: live, or its runner was killed */
+        WIRE_RUN_REBOOTED, /* it came: an `attach` goes on with the same step, without a claim and without `go` */
         WIRE_RUN_RESULT,   /* a verdict waits for ack */
         WIRE_RUN_STATE_COUNT,
 } WireRunState;
 
 typedef enum WirePhase { /* IOT_JOB_PHASE */
         WIRE_PHASE_RUN,
+        WIRE_PHASE_RETRY,
+        WIRE_PHASE_POST_REBOOT,
         WIRE_PHASE_RERUN,
         WIRE_PHASE_COUNT,
 } WirePhase;
@@ -59,6 +71,7 @@ typedef struct WireRun {
         JobKey key;
         WireRunState state;
         char claim[WIRE_CLAIM_MAX];
+        uint64_t seconds; /* DEFERRED: until it is due */
 } WireRun;
 
 typedef struct WireMessage {
@@ -71,7 +84,8 @@ typedef struct WireMessage {
         char claim[WIRE_CLAIM_MAX];
         WirePhase phase;
         uint32_t steps;
-        uint64_t max_seconds; /* longest the remaining plan can take; 0 = no bound */
+        uint64_t max_seconds; /* longest the remaining plan can take, with what is waited for before it; 0 = no bound */
+        uint64_t seconds;     /* DEFERRED, DEADLINE */
         WireRunState state;
         ProtoStatus status;
         ProtoDetails details; /* owned */

@@ -17,6 +17,13 @@ static void must(bool good) {
                 abort();
 }
 
+/* A retry comes from a start, and so there was one after the reboot. */
+static void rewrite_rebooting(const RecordState *s, Buf *ret) {
+        must(record_encode(&s->rebooting, ret) == 0);
+        if (s->deferred.attempt > 0)
+                must(record_encode(&s->started, ret) == 0);
+}
+
 static void rewrite(const RecordState *s, Buf *ret) {
         RecordEntry prepared = { .type = RECORD_PREPARED, .key = s->key, .document = s->document,
                                  .document_len = s->document_len };
@@ -25,6 +32,12 @@ static void rewrite(const RecordState *s, Buf *ret) {
         must(record_encode(&prepared, ret) == 0);
         if (s->started.attempt > 0)
                 must(record_encode(&s->started, ret) == 0);
+        if (s->rebooting.attempt > 0)
+                rewrite_rebooting(s, ret);
+        if (s->deferred.attempt > 0)
+                must(record_encode(&s->deferred, ret) == 0);
+        if (s->phase == RECORD_IS_STARTED && (s->rebooting.attempt > 0 || s->deferred.attempt > 0))
+                must(record_encode(&s->started, ret) == 0); /* the newest one came behind them */
         if (s->phase == RECORD_HAS_RESULT)
                 must(record_encode(&s->result, ret) == 0);
 }
@@ -32,6 +45,11 @@ static void rewrite(const RecordState *s, Buf *ret) {
 static bool started_equal(const RecordEntry *a, const RecordEntry *b) {
         return a->step == b->step && a->attempt == b->attempt && a->restarts == b->restarts && a->pid == b->pid &&
                 a->start_time == b->start_time && strcmp(a->boot_id, b->boot_id) == 0 && strcmp(a->cgroup, b->cgroup) == 0;
+}
+
+static bool attempt_equal(const RecordEntry *a, const RecordEntry *b) {
+        return a->step == b->step && a->attempt == b->attempt && a->restarts == b->restarts && a->retries == b->retries &&
+                a->at == b->at && a->delay == b->delay && strcmp(a->boot_id, b->boot_id) == 0;
 }
 
 static void replay(const char *data, size_t len) {
@@ -53,6 +71,7 @@ static void replay(const char *data, size_t len) {
         must(again.phase == s.phase && again.valid_len == b.len && job_key_equal(&again.key, &s.key) &&
              strcmp(again.claim, s.claim) == 0 && again.document_len == s.document_len &&
              memcmp(again.document, s.document, s.document_len) == 0 && started_equal(&again.started, &s.started) &&
+             attempt_equal(&again.deferred, &s.deferred) && attempt_equal(&again.rebooting, &s.rebooting) &&
              again.result.status == s.result.status && proto_details_equal(&again.result.details, &s.result.details));
 }
 

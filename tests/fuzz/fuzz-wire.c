@@ -19,7 +19,7 @@ static bool runs_equal(const WireMessage *a, const WireMessage *b) {
                 return false;
         for (size_t i = 0; i < a->n_runs; i++)
                 if (!job_key_equal(&a->runs[i].key, &b->runs[i].key) || a->runs[i].state != b->runs[i].state ||
-                    strcmp(a->runs[i].claim, b->runs[i].claim) != 0)
+                    strcmp(a->runs[i].claim, b->runs[i].claim) != 0 || a->runs[i].seconds != b->runs[i].seconds)
                         return false;
         return true;
 }
@@ -28,7 +28,8 @@ static bool equal(const WireMessage *a, const WireMessage *b) {
         return a->type == b->type && job_key_equal(&a->key, &b->key) && a->document_len == b->document_len &&
                 !a->document == !b->document &&
                 (!a->document || memcmp(a->document, b->document, a->document_len) == 0) && strcmp(a->claim, b->claim) == 0 &&
-                a->phase == b->phase && a->steps == b->steps && a->max_seconds == b->max_seconds && a->state == b->state &&
+                a->phase == b->phase && a->steps == b->steps && a->max_seconds == b->max_seconds && a->seconds == b->seconds &&
+                a->state == b->state &&
                 a->status == b->status && proto_details_equal(&a->details, &b->details) && runs_equal(a, b);
 }
 

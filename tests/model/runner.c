@@ -342,6 +342,9 @@ static bool perform(World *w, Runner *r, PlanAction *a) {
                 r->wants_slot = true;
                 slot_take(w, r);
                 break;
+        case PLAN_ACTION_TAKE_ALL_SLOTS:
+        case PLAN_ACTION_REBOOT:
+                break;
         case PLAN_ACTION_FORK:
                 do_fork(w, r, a);
                 break;
@@ -523,6 +526,10 @@ static void say(World *w, Runner *r, WireType type) {
                 r->only_here = false;
                 feed_type(w, r, PLAN_EVENT_DROP);
                 break;
+        case WIRE_TOLD:
+        case WIRE_DEADLINE:
+        case WIRE_DEFERRED:
+        case WIRE_REBOOTING:
         case WIRE_NONE:
         case WIRE_INVENTORY:
         case WIRE_RUNS:

@@ -161,6 +161,16 @@ static void trace_persist(Bench *b, const PlanAction *a) {
         case RECORD_RESULT:
                 put(b, "P:%s", proto_status_name(a->entry.status));
                 break;
+        case RECORD_DEFERRED:
+                put(b, "P:deferred%u.%u/%u+%llu", a->entry.step, a->entry.attempt, a->entry.restarts,
+                    (unsigned long long) a->entry.delay);
+                break;
+        case RECORD_DOCUMENT:
+                put(b, "P:document");
+                break;
+        case RECORD_REBOOTING:
+                put(b, "P:rebooting%u.%u/%u", a->entry.step, a->entry.attempt, a->entry.restarts);
+                break;
         case RECORD_TYPE_COUNT:
                 ck_abort();
         }
@@ -177,6 +187,12 @@ static void trace_action(Bench *b, const PlanAction *a) {
                 break;
         case PLAN_ACTION_TAKE_SLOT:
                 put(b, "slot");
+                break;
+        case PLAN_ACTION_TAKE_ALL_SLOTS:
+                put(b, "all-slots");
+                break;
+        case PLAN_ACTION_REBOOT:
+                put(b, "reboot");
                 break;
         case PLAN_ACTION_FORK:
                 put(b, "fork%u.%u%s", a->step, a->attempt, a->phase == WIRE_PHASE_RERUN ? "r" : "");
@@ -907,6 +923,8 @@ static void check_action(Truth *t, const PlanAction *a) {
                 ck_assert_msg(!t->tree, "exit with processes left");
                 break;
         case PLAN_ACTION_TAKE_SLOT:
+        case PLAN_ACTION_TAKE_ALL_SLOTS:
+        case PLAN_ACTION_REBOOT:
         case PLAN_ACTION_LOG:
         case PLAN_ACTION_BURY:
                 break;

@@ -249,7 +249,7 @@ START_TEST(newer_version) {
         Buf b CLEANUP_BUF = {};
         Error e = {};
 
-        append_raw(&b, "{\"v\":2,\"anything\":{}}");
+        append_raw(&b, "{\"v\":3,\"anything\":{}}");
         buf_puts(&b, "what this version knows nothing of\n");
         ck_assert_int_eq(record_replay(b.data, b.len, &s, &e), -EPROTONOSUPPORT);
         ck_assert_ptr_nonnull(strstr(e.text, "newer"));
@@ -593,7 +593,7 @@ START_TEST(newer_file_is_left_alone) {
         size_t len;
         Error e = {};
 
-        append_raw(&b, "{\"v\":2}");
+        append_raw(&b, "{\"v\":3}");
         buf_puts(&b, "more");
         write_file(run_path(record_name), b.data, b.len);
         ck_assert_int_eq(record_open(store, &key, &r, &s, &e), -EPROTONOSUPPORT);
