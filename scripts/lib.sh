@@ -16,6 +16,9 @@ build_packages=(gcc libc6-dev meson ninja-build pkg-config python3 libmosquitto-
 # Programs that the shipped handlers use, in the variants that are tested.
 # shellcheck disable=SC2034 # for the scripts that source this
 handler_packages=(curl wget busybox jq)
+# What the connection is tested against: proxies, tokens and a TPM in software. (A user needs only the one for his key.)
+# shellcheck disable=SC2034 # for the scripts that source this
+peer_packages=(websockify tinyproxy-bin softhsm2 opensc libengine-pkcs11-openssl swtpm tpm2-tools tpm2-openssl)
 
 die() {
         printf '%s: %s\n' "${0##*/}" "$*" >&2

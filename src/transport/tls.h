@@ -17,7 +17,7 @@ enum {
  * that matter are ours) and without its exit handler, which would take things away from a network thread left behind. */
 void tls_init(void);
 
-/* Context from s->ca_file, cert_file, key_file, alpn. Each file is read once, into memory, and everything in it is checked
+/* Context from s->ca_file, cert_file, key_file or key_uri, alpn. Each file is read once, into memory, and everything in it is checked
  * here: readable, PEM, key and certificate belong together. 0, or negative errno with the file and the problem in e. */
 int tls_context_new(const Settings *s, SSL_CTX **ret, Error *e) MUST_USE;
 

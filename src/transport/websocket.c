@@ -23,7 +23,8 @@ struct Websocket {
          * buffer: payload never overtakes what it was made from, since libwslay copies first. */
         unsigned char *buf;
         size_t in_len, in_at, out_len;
-        bool is_text, is_data; /* the frame that is being read */
+        bool is_data;           /* of the frame that is being read */
+        bool is_text, is_large; /* some frame was */
 
         size_t promised; /* bytes of the message that is being written */
         Error error;     /* of the last write below */
@@ -37,7 +38,7 @@ static ssize_t on_recv(wslay_event_context_ptr ctx, uint8_t *buf, size_t len, in
         size_t n = MIN_OF(len, w->in_len - w->in_at);
 
         (void) flags;
-        if (w->is_text || wslay_event_get_queued_msg_count(ctx) > WEBSOCKET_REPLIES_MAX) {
+        if (w->is_text || w->is_large || wslay_event_get_queued_msg_count(ctx) > WEBSOCKET_REPLIES_MAX) {
                 wslay_event_set_error(ctx, WSLAY_ERR_CALLBACK_FAILURE);
                 return -1;
         }
@@ -75,6 +76,8 @@ static void on_frame(wslay_event_context_ptr ctx, const struct wslay_event_on_fr
         w->is_data = !wslay_is_ctrl_frame(arg->opcode);
         if (arg->opcode == WSLAY_TEXT_FRAME)
                 w->is_text = true;
+        if (arg->payload_length > WEBSOCKET_FRAME_MAX)
+                w->is_large = true;
 }
 
 static void on_chunk(wslay_event_context_ptr ctx, const struct wslay_event_on_frame_recv_chunk_arg *arg,
@@ -82,7 +85,7 @@ static void on_chunk(wslay_event_context_ptr ctx, const struct wslay_event_on_fr
         Websocket *w = userdata;
 
         (void) ctx;
-        if (!w->is_data || w->is_text)
+        if (!w->is_data || w->is_text || w->is_large)
                 return;
         memmove(w->buf + w->out_len, arg->data, arg->data_length);
         w->out_len += arg->data_length;
@@ -122,8 +125,7 @@ int websocket_new(const WebsocketBelow *below, const void *early, size_t early_l
         }
         if (early_len > 0)
                 memcpy(w->early, early, early_len);
-        wslay_event_config_set_no_buffering(w->ctx, 1);
-        wslay_event_config_set_max_recv_msg_length(w->ctx, WEBSOCKET_MESSAGE_MAX);
+        wslay_event_config_set_no_buffering(w->ctx, 1); /* payload is handed on as it comes, never collected */
         *ret = w;
         return 0;
 }
@@ -174,9 +176,9 @@ static int explain_end(const Websocket *w, Error *e) {
         if (wslay_event_get_close_received(w->ctx))
                 return error_set(e, ECONNRESET, "the broker closed the WebSocket connection%s%s%s%s%s",
                                  name[0] ? " (" : "", name, name[0] ? ")" : "", text[0] ? ": " : "", text);
-        if (wslay_event_get_status_code_sent(w->ctx) == WSLAY_CODE_MESSAGE_TOO_BIG)
-                return error_set(e, EMSGSIZE, "the broker sent a WebSocket message of more than %d bytes",
-                                 WEBSOCKET_MESSAGE_MAX);
+        if (w->is_large || wslay_event_get_status_code_sent(w->ctx) == WSLAY_CODE_MESSAGE_TOO_BIG)
+                return error_set(e, EMSGSIZE, "the broker sent a WebSocket frame of more than %d bytes",
+                                 WEBSOCKET_FRAME_MAX);
         if (wslay_event_get_queued_msg_count(w->ctx) > WEBSOCKET_REPLIES_MAX)
                 return error_set(e, EPROTO, "the broker sends WebSocket pings and does not read the answers");
         return error_set(e, EPROTO, "what the broker sent is no WebSocket");
@@ -235,12 +237,12 @@ ssize_t websocket_read(Websocket *w, void *buf, size_t size, Error *e) {
                 if (n <= 0)
                         return n;
                 r = wslay_event_recv(w->ctx);
+                if (w->out_len > 0)
+                        return (ssize_t) w->out_len; /* what is wrong behind it is found again */
                 if (r == WSLAY_ERR_NOMEM)
                         return error_errno(e, ENOMEM, "WebSocket frame");
                 if (r != 0)
                         return explain_end(w, e);
-                if (w->out_len > 0)
-                        return (ssize_t) w->out_len;
         }
         return error_set(e, EPROTO, "the broker sends a flood of WebSocket frames without content");
 }

@@ -9,8 +9,8 @@
 #include "base/macro.h"
 
 enum {
-        WEBSOCKET_MESSAGE_MAX =
-                (1 << 18) + 16,         /* TRANSPORT_PACKET_MAX and its header; a larger message ends the connection */
+        WEBSOCKET_FRAME_MAX =
+                (1 << 18) + 16,         /* TRANSPORT_PACKET_MAX and its header; a larger frame ends the connection */
         WEBSOCKET_REPLIES_MAX = 64,     /* answers to pings that the peer does not read */
         WEBSOCKET_IDLE_ROUNDS_MAX = 64, /* reads in a row that bring no payload */
 };
