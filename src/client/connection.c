@@ -25,7 +25,7 @@ static void went_online(IotJobsClient *c, const TransportEvent *event) {
 }
 
 /* The SUBSCRIBEs that had no answer are asked for again by the transport; who waits for one is told. */
-static void forget_connection(IotJobsClient *c, const char *why) {
+static void forget_connection(IotJobsClient *c, int result, const char *why) {
         c->online = false;
         c->outstanding = 0;
         core_finish_flush(c, -ENOTCONN);
@@ -33,7 +33,7 @@ static void forget_connection(IotJobsClient *c, const char *why) {
                 Sub *sub = c->subs.list[i];
 
                 if (sub->state == SUB_ASKED || sub->state == SUB_WANTED)
-                        subscriptions_fail(c, sub, -ENOTCONN, why, false);
+                        subscriptions_fail(c, sub, result, why, false);
                 else
                         sub->state = SUB_WANTED;
         }
@@ -53,7 +53,8 @@ static void went_offline(IotJobsClient *c, const TransportEvent *event) {
         bool told = core_connect_waits(c);
 
         core_finish_connect(c, connect_error(event), event->text);
-        forget_connection(c, event->text);
+        /* The transport may have noticed first that no SUBACK came. */
+        forget_connection(c, event->error == ETIMEDOUT && event->is_subscription ? -ETIMEDOUT : -ENOTCONN, event->text);
         if (told)
                 return; /* by the result of iotjobs_client_connect() */
         core_push_connection(c, &(IotJobsConnectionEvent){
@@ -225,7 +226,7 @@ Transport *connection_take(IotJobsClient *c, const char *why) {
         (void) epoll_ctl(c->net_fd, EPOLL_CTL_DEL, transport_fd(t), NULL);
         c->transport = NULL;
         core_finish_connect(c, -ECANCELED, why);
-        forget_connection(c, why);
+        forget_connection(c, -ENOTCONN, why);
         for (size_t i = 0; i < c->subs.n; i++)
                 c->subs.list[i]->state = SUB_WANTED;
         return t;

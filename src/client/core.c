@@ -190,9 +190,11 @@ void core_push_dropped(IotJobsClient *c, const char *topic, const char *text) {
                                                            .retry_ms = -1 });
 }
 
-static void tell_dropped_messages(IotJobsClient *c) {
+void core_tell_dropped(IotJobsClient *c) {
         char text[160];
 
+        if (c->dropped_messages == 0 || c->callback_bytes > CALLBACK_BYTES_MAX)
+                return;
         (void) snprintf(text, sizeof text,
                         "%zu messages came while a call was waiting and no callback ran, more than there is room for",
                         c->dropped_messages);
@@ -248,8 +250,6 @@ void core_pump(IotJobsClient *c) {
                 requests_drain(c, now);
         if (c->outstanding == 0)
                 core_finish_flush(c, 0);
-        if (c->dropped_messages > 0 && c->callback_bytes <= CALLBACK_BYTES_MAX)
-                tell_dropped_messages(c);
 }
 
 uint64_t core_deadline(IotJobsClient *c) {

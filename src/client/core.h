@@ -114,6 +114,8 @@ void core_push_connection(IotJobsClient *c, const IotJobsConnectionEvent *event)
 void core_push_message(IotJobsClient *c, const char *topic, const void *payload, size_t len);
 void core_push_ack(IotJobsClient *c, const Ack *ack, int granted);
 void core_push_dropped(IotJobsClient *c, const char *topic, const char *text);
+/* What was thrown away for want of room, once there is room to say so. */
+void core_tell_dropped(IotJobsClient *c);
 
 /* Take what the connection has to tell, and do what is due. */
 void core_pump(IotJobsClient *c);

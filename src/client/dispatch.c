@@ -116,6 +116,7 @@ static int dispatch(IotJobsClient *c, bool *ret_gone) {
                 n += run(c, cb);
                 free(cb);
         }
+        core_tell_dropped(c);
         c->dispatching = false;
         *ret_gone = c->free_in_callback;
         if (*ret_gone) {

@@ -27,13 +27,17 @@ int requests_publish(IotJobsClient *c, const char *topic, const void *payload, s
 void requests_drain(IotJobsClient *c, uint64_t now) {
         for (;;) {
                 OfflineItem *item = offline_take(&c->offline, now);
+                int r;
 
                 if (!item)
                         return;
-                if (requests_publish(c, item->topic, item->payload, item->len) == -ENOTCONN) {
-                        offline_put_back(&c->offline, item);
+                r = requests_publish(c, item->topic, item->payload, item->len);
+                if (r == -ENOTCONN || r == -ENOBUFS || r == -ENOMEM) {
+                        offline_put_back(&c->offline, item); /* later */
                         return;
                 }
+                if (r < 0)
+                        core_push_dropped(c, item->topic, "a request that waited for the connection could not be sent");
                 free(item);
         }
 }

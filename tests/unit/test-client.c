@@ -456,6 +456,220 @@ START_TEST(connecting_fails_once_and_for_all) {
 }
 END_TEST
 
+/* ---- a server that does not do what is asked ---- */
+
+static void script_refuse(Fake *f) {
+        if (!fake_accept_mqtt(f))
+                return;
+        for (int i = 0; i < 2; i++) {
+                Packet p = fake_expect(f, 8);
+
+                fake_suback(f, &p, 0);
+        }
+        fake_drain(f);
+}
+
+START_TEST(refused_subscriptions_are_not_kept) {
+        IotJobsOptions o = lib_options();
+        IotJobsError e = { 0 };
+        Fake f = { 0 };
+        Lib l;
+
+        fake_start(&f, script_refuse);
+        lib_open(&l, &o, f.port, (Drive) _i);
+        lib_connect(&l);
+        lib_expect_event(&l, IOTJOBS_CONNECTION_ONLINE);
+        ck_assert_int_eq(iotjobs_client_create_job_subscription(l.c, lib_on_message, &l.ears, IOTJOBS_TOPIC_NOTIFY,
+                                                                IOTJOBS_REPLY_REQUEST, NULL, &e),
+                         -EACCES);
+        ck_assert_ptr_nonnull(strstr(e.text, JOBS "notify"));
+        ck_assert_ptr_nonnull(strstr(e.text, "0x80"));
+        ck_assert_int_gt(iotjobs_client_create_job_subscription_async(l.c, lib_on_ack, lib_on_message, &l.ears,
+                                                                      IOTJOBS_TOPIC_NOTIFY_NEXT, IOTJOBS_REPLY_REQUEST,
+                                                                      NULL, &e),
+                         0);
+        lib_wait_acks(&l, 1);
+        ck_assert_int_eq(l.ears.last_granted, 128);
+        ck_assert_int_eq(iotjobs_client_remove_job_subscription(l.c, IOTJOBS_TOPIC_NOTIFY, IOTJOBS_REPLY_REQUEST, NULL, &e),
+                         -ENOENT);
+        ck_assert_int_eq(iotjobs_client_remove_job_subscription(l.c, IOTJOBS_TOPIC_NOTIFY_NEXT, IOTJOBS_REPLY_REQUEST, NULL, &e),
+                         -ENOENT);
+        ck_assert(iotjobs_client_is_online(l.c));
+        lib_close(&l);
+        fake_stop(&f);
+}
+END_TEST
+
+static void script_break(Fake *f) {
+        if (!fake_accept_mqtt(f) || fake_expect(f, 8).type != 8)
+                return;
+        fake_hang_up(f);
+        /* Again: what was waited for is not asked for, the next packet is a request. */
+        if (!fake_accept_mqtt(f) || fake_expect(f, 3).type != 3)
+                return;
+        fake_drain(f);
+}
+
+START_TEST(a_broken_connection_ends_the_wait) {
+        IotJobsOptions o = lib_options();
+        IotJobsError e = { 0 };
+        Fake f = { 0 };
+        Lib l;
+
+        o.qos = 0;
+        fake_start(&f, script_break);
+        lib_open(&l, &o, f.port, (Drive) _i);
+        lib_connect(&l);
+        lib_expect_event(&l, IOTJOBS_CONNECTION_ONLINE);
+        ck_assert_int_eq(iotjobs_client_create_job_subscription(l.c, lib_on_message, &l.ears, IOTJOBS_TOPIC_NOTIFY,
+                                                                IOTJOBS_REPLY_REQUEST, NULL, &e),
+                         -ENOTCONN);
+        ck_assert_ptr_nonnull(strstr(e.text, JOBS "notify"));
+        ck_assert_str_eq(lib_expect_event(&l, IOTJOBS_CONNECTION_OFFLINE).topic, JOBS "notify");
+        lib_expect_online(&l);
+        ck_assert_int_eq(iotjobs_client_send_jobs_query(l.c, NULL, IOTJOBS_TOPIC_GET_PENDING, NULL, &e), 0);
+        ck_assert_int_eq(iotjobs_client_flush(l.c, 20000, &e), 0);
+        lib_close(&l);
+        fake_stop(&f);
+}
+END_TEST
+
+static void script_silent(Fake *f) {
+        if (fake_accept_mqtt(f))
+                fake_drain(f);
+        if (fake_accept_mqtt(f))
+                fake_drain(f);
+}
+
+START_TEST(no_answer_ends_by_time) {
+        IotJobsOptions o = lib_options();
+        IotJobsError e = { 0 };
+        Fake f = { 0 };
+        Lib l;
+
+        fake_start(&f, script_silent);
+        lib_open(&l, &o, f.port, (Drive) _i);
+        ck_assert_int_eq(iotjobs_client_configure_timeouts(l.c, 1, 1, NULL), 0);
+        lib_connect(&l);
+        ck_assert_int_eq(iotjobs_client_create_job_subscription(l.c, lib_on_message, &l.ears, IOTJOBS_TOPIC_NOTIFY,
+                                                                IOTJOBS_REPLY_REQUEST, NULL, &e),
+                         -ETIMEDOUT);
+        ck_assert_ptr_nonnull(strstr(e.text, JOBS "notify"));
+        (void) iotjobs_client_disconnect(l.c, NULL);
+        lib_connect(&l); /* the subscription is gone, so it is online at once */
+        ck_assert_int_eq(iotjobs_client_send_jobs_query(l.c, NULL, IOTJOBS_TOPIC_GET_PENDING, NULL, &e), 0);
+        ck_assert_int_eq(iotjobs_client_flush(l.c, 10, &e), -ETIMEDOUT); /* no PUBACK */
+        ck_assert_int_eq(iotjobs_client_disconnect(l.c, &e), -ETIMEDOUT);
+        ck_assert(!iotjobs_client_is_online(l.c));
+        lib_close(&l);
+        fake_stop(&f);
+}
+END_TEST
+
+static void script_refuse_required(Fake *f) {
+        size_t seen = 0;
+
+        if (!fake_accept_mqtt(f))
+                return;
+        while (seen < 10) {
+                Packet p = fake_expect(f, 8);
+
+                if (p.type != 8)
+                        return;
+                fake_suback(f, &p, seen == 0 ? 3 : -1);
+                seen += fake_count_filters(&p);
+        }
+        fake_drain(f);
+}
+
+START_TEST(a_required_one_that_is_refused_fails_the_connect) {
+        IotJobsOptions o = lib_options();
+        IotJobsError e = { 0 };
+        Fake f = { 0 };
+        Lib l;
+
+        fake_start(&f, script_refuse_required);
+        lib_open(&l, &o, f.port, (Drive) _i);
+        ck_assert_int_eq(iotjobs_client_subscribe_all(l.c, lib_on_message, &l.ears, &e), 0);
+        ck_assert_int_eq(iotjobs_client_connect(l.c, &e), -EACCES);
+        ck_assert_ptr_nonnull(strstr(e.text, JOBS "get/rejected"));
+        ck_assert_int_eq(iotjobs_client_disconnect(l.c, &e), -ENOTCONN); /* nothing goes on */
+        lib_close(&l);
+        fake_stop(&f);
+}
+END_TEST
+
+/* More than the library keeps comes while a call in a callback waits: it ends all the same, and what was lost is told. */
+enum { FLOOD = 60, FLOOD_BYTES = 100 << 10 };
+
+static void script_flood(Fake *f) {
+        char *payload = calloc(1, FLOOD_BYTES);
+        Packet p;
+
+        if (!fake_bring_online(f) || !fake_publish(f, JOBS "notify", "{}", 2, 1))
+                return;
+        do {
+                p = fake_packet(f); /* PUBACKs in between */
+        } while (p.type == 4);
+        memset(payload, ' ', FLOOD_BYTES);
+        for (int i = 0; i < FLOOD && p.type == 8; i++)
+                if (!fake_publish(f, JOBS "notify", payload, FLOOD_BYTES, (uint16_t) (2 + i)))
+                        fake_fail(f, "the client does not read");
+        fake_suback(f, &p, -1);
+        free(payload);
+        fake_drain(f);
+}
+
+typedef struct Flood {
+        Lib *lib;
+        int result;
+        size_t n;
+} Flood;
+
+static void on_flood(IotJobsClient *c, const IotJobsMessage *m, void *userdata) {
+        Flood *flood = userdata;
+
+        if (m->payload_len == 2)
+                flood->result = iotjobs_client_create_job_subscription(c, lib_on_message, NULL, IOTJOBS_TOPIC_NOTIFY_NEXT,
+                                                                       IOTJOBS_REPLY_REQUEST, NULL, NULL);
+        flood->n++;
+}
+
+START_TEST(a_flood_is_bounded) {
+        IotJobsOptions o = lib_options();
+        Flood flood = { .result = 1 };
+        Fake f = { 0 };
+        Lib l;
+
+        fake_start(&f, script_flood);
+        lib_open(&l, &o, f.port, (Drive) _i);
+        flood.lib = &l;
+        ck_assert_int_eq(iotjobs_client_create_job_subscription_async(l.c, NULL, on_flood, &flood, IOTJOBS_TOPIC_NOTIFY,
+                                                                      IOTJOBS_REPLY_REQUEST, NULL, NULL),
+                         0);
+        lib_connect(&l);
+        lib_expect_event(&l, IOTJOBS_CONNECTION_ONLINE);
+        ck_assert_ptr_nonnull(strstr(lib_expect_event(&l, IOTJOBS_CONNECTION_DROPPED).text, "messages came while"));
+        ck_assert_int_eq(flood.result, 0);
+        lib_close(&l);
+        ck_assert_uint_gt(flood.n, 30);
+        ck_assert_uint_lt(flood.n, FLOOD);
+        fake_stop(&f);
+}
+END_TEST
+
+static TCase *script_cases(void) {
+        TCase *tc = tcase_create("script");
+
+        tcase_set_timeout(tc, 120);
+        tcase_add_loop_test(tc, refused_subscriptions_are_not_kept, 0, DRIVE_COUNT);
+        tcase_add_loop_test(tc, a_broken_connection_ends_the_wait, 0, DRIVE_COUNT);
+        tcase_add_loop_test(tc, no_answer_ends_by_time, 0, DRIVE_COUNT);
+        tcase_add_loop_test(tc, a_required_one_that_is_refused_fails_the_connect, 0, DRIVE_COUNT);
+        tcase_add_loop_test(tc, a_flood_is_bounded, 0, DRIVE_COUNT);
+        return tc;
+}
+
 static TCase *driven_cases(void) {
         TCase *tc = tcase_create("driven");
 
@@ -483,4 +697,4 @@ static TCase *thread_cases(void) {
         return tc;
 }
 
-UNIT_MAIN("client", driven_cases(), thread_cases())
+UNIT_MAIN("client", script_cases(), driven_cases(), thread_cases())
