@@ -2,12 +2,14 @@
 """The agent on each way to the broker that its configuration knows: versions of MQTT, an HTTP proxy, a WebSocket, both."""
 
 import base64
+import shutil
 import signal
 import socket
 import subprocess
 import threading
+import unittest
 
-from harness import AGENT, LOCALHOST, LabTest, clean_environment, wait_for
+from harness import AGENT, LOCALHOST, LabTest, clean_environment, run_quietly, wait_for
 from websocket import AWS, needs_websockify, start_websocket
 
 AWS_FILE = "[default]\naws_access_key_id = AKIDFROMFILE\naws_secret_access_key = not-a-secret\n"
@@ -125,6 +127,34 @@ class Plain(Way):
         self.lab.wait_online(agent)
         self.run_job()
         self.assertNotIn("se cret", agent.text())
+
+    @unittest.skipUnless(shutil.which("softhsm2-util"), "softhsm2 is not installed")
+    def test_key_in_a_token(self):
+        """The device's key moves into a PKCS#11 token and its file goes; a wrong PIN is named and not shown."""
+        tokens = self.lab.directory / "tokens"
+        tokens.mkdir()
+        conf = self.lab.directory / "softhsm2.conf"
+        conf.write_text(f"directories.tokendir = {tokens}\nobjectstore.backend = file\nlog.level = ERROR\n")
+        env = {"SOFTHSM2_CONF": str(conf)}
+        key = self.lab.device_cert[1]
+        for args in (["--init-token", "--free", "--label", "device", "--pin", "1234", "--so-pin", "5678"],
+                     ["--import", key, "--token", "device", "--label", "key", "--id", "01", "--pin", "1234"]):
+            run_quietly("softhsm2-util", *args, env=clean_environment(**env))
+        kept = self.lab.authority.issue("service")
+        key.unlink()
+        pin = self.password("9753", "pin")
+        uri = f"pkcs11:token=device;object=key;type=private?pin-source=file:{pin}"
+        changes = {"credentials": {"key_file": None, "key_uri": uri}}
+        code, err = self.check_config(env=env, **changes)
+        self.assertEqual(code, 1)
+        self.assertIn("key_uri", err)
+        self.assertNotIn("9753", err)
+        pin.write_text("1234")
+        self.assertEqual(self.check_config(env=env, **changes), (0, ""))
+        agent = self.lab.start_agent(env=env, **changes)
+        self.lab.device_cert = kept  # for the operator
+        self.run_job()
+        self.assertEqual(agent.kill(signal.SIGTERM), 0)
 
     def test_check_config_of_a_proxy(self):
         code, err = self.check_config(connection={"proxy": "http://u@127.0.0.1:1", "proxy_password_file": "/nowhere"})
