@@ -110,7 +110,8 @@ int transport_publish_with_id(Transport *t, unsigned id, const char *topic, cons
  * REFUSED event, kept, asked again slowly, and no obstacle to ONLINE. A connection that ends first: the filter waits for the
  * next one. 0, -EEXIST, -ENOSPC (TRANSPORT_FILTERS_MAX), -EINVAL (no valid filter), -ENOMEM. */
 int transport_subscribe(Transport *t, unsigned id, const char *filter) MUST_USE;
-/* Forget a filter; UNSUBSCRIBE where the connection is up (no event). 0, -ENOENT. */
+/* Forget a filter; UNSUBSCRIBE where the connection is up (no event; a SUBACK event that is queued already still comes).
+ * 0, -ENOENT. */
 int transport_unsubscribe(Transport *t, const char *filter);
 /* New configuration from the next connection on; `now`: drop the current one gently and connect again at once. */
 int transport_reconfigure(Transport *t, const TransportConfig *config, bool now, Error *e) MUST_USE;
