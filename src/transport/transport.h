@@ -54,7 +54,9 @@ typedef struct TransportConfig { /* every string is copied; NULL = none */
 typedef enum TransportEventType {
         TRANSPORT_ONLINE, /* CONNACK and every SUBACK granted */
         TRANSPORT_OFFLINE, /* was online, or an attempt failed: text says which address, what and why; retry_usec;
-                            * topic: the SUBSCRIBE or PUBLISH that had no answer when it broke, or NULL */
+                            * topic: the SUBSCRIBE or PUBLISH that had no answer when it broke, or the publication with QoS 0
+                            * that was sent within three seconds before the broker hung up without a reason; or NULL. After a
+                            * hang-up on a SUBSCRIBE the next connection asks for one filter at a time, to find the one */
         TRANSPORT_REFUSED, /* a filter was refused (SUBACK 0x80): topic; the connection stays up, not ONLINE; asked again slowly */
         TRANSPORT_MESSAGE, /* topic, payload, retained */
         TRANSPORT_DROPPED, /* an incoming message was too large, or a publication was refused (by MQTT 5's PUBACK, or for a
