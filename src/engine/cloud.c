@@ -58,20 +58,27 @@ static ProtoRequest *publish_update(Engine *e, Job *j, ProtoStatus status, const
         return r;
 }
 
-void cloud_claim(Engine *e, Job *j) {
+/* IN_PROGRESS with what the plan said last, and the dead-man timer: what is left of the plan, and the margin for reporting it. */
+static void update_and_arm(Engine *e, Job *j, JobRequest request) {
         ProtoDetails only_claim CLEANUP_DETAILS = {};
         ProtoRequest *r;
 
         if (proto_details_set(&only_claim, "claim", j->claim) < 0)
                 e->error = -ENOMEM;
-        r = publish_update(e, j, PROTO_STATUS_IN_PROGRESS, j->claim_stripped ? &only_claim : &j->plan_details,
-                           REQUEST_CLAIM);
+        r = publish_update(e, j, PROTO_STATUS_IN_PROGRESS, j->claim_stripped ? &only_claim : &j->plan_details, request);
         if (!r || e->config.step_timeout_margin_sec == 0 || j->max_seconds == 0)
                 return;
-        /* The dead-man timer: what is left of the plan, and the margin for reporting it. */
         uint64_t seconds = j->max_seconds + e->config.step_timeout_margin_sec;
         uint64_t minutes = seconds / 60 + (seconds % 60 != 0);
         r->step_timeout = (int64_t) MIN_OF(minutes, (uint64_t) LIMIT_TIMEOUT_MINUTES);
+}
+
+void cloud_claim(Engine *e, Job *j) {
+        update_and_arm(e, j, REQUEST_CLAIM);
+}
+
+void cloud_pause(Engine *e, Job *j) {
+        update_and_arm(e, j, REQUEST_PAUSE);
 }
 
 void cloud_progress(Engine *e, Job *j) {
@@ -254,7 +261,9 @@ static void described(Engine *e, Job *j, const ProtoExecution *x) {
         }
         take_state(e, j, x->status, x->version);
         note_details(j, &x->details, x->seconds_left);
-        if (j->local != LOCAL_NONE)
+        device_deadline(e, j, x->seconds_left);
+        j->look_at = USEC_NEVER;
+        if (j->local != LOCAL_NONE && !(j->local == LOCAL_DEFERRED && j->document_asked))
                 return;
         if (x->document) {
                 if (job_set_document(e, j, x->document, x->document_len) < 0)
@@ -275,6 +284,8 @@ static void claim_accepted(Engine *e, Job *j, int64_t version) {
                 return; /* its runner went away meanwhile: attach, plan and claim come again */
         if (j->cloud != CLOUD_OPEN)
                 return; /* became doubtful meanwhile: an update names no queuedAt, it may have hit a job created anew */
+        if (engine_reboot_pending(e))
+                return; /* another job's: claimed again in the next boot */
         engine_log(e, LEVEL_INFO, MESSAGE_ID_JOB_CLAIMED, j, PROTO_STATUS_IN_PROGRESS, "claimed");
         a = engine_tell(e, j, WIRE_GO);
         if (!a)
@@ -296,6 +307,10 @@ static void update_accepted(Engine *e, Job *j, JobRequest request) {
         switch (request) {
         case REQUEST_CLAIM:
                 claim_accepted(e, j, j->request_version + 1);
+                return;
+        case REQUEST_PAUSE:
+                j->pause_news = false;
+                j->version = j->request_version + 1;
                 return;
         case REQUEST_PROGRESS:
                 j->version = j->request_version + 1;
@@ -361,6 +376,8 @@ static void reconcile(Engine *e, Job *j, JobRequest request, const ProtoMessage 
         }
         if (request == REQUEST_PROGRESS && !proto_details_equal(&m->state_details, &j->progress))
                 j->progress_dirty = true;
+        if (request == REQUEST_PAUSE && proto_details_equal(&m->state_details, &j->plan_details))
+                j->pause_news = false;
         /* Ask for the same thing at the version there is now; if that goes on, less and less often. */
         if (j->version == m->state_version || j->tries > 2)
                 retry_later(e, j);
@@ -396,6 +413,16 @@ static void refused_as_invalid(Engine *e, Job *j, JobRequest request, const Prot
                            "the service refuses the claim (%s), trying again later: %s", proto_code_name(m->code),
                            m->message);
                 retry_later(e, j);
+                return;
+        case REQUEST_PAUSE:
+                if (!j->claim_stripped) {
+                        j->claim_stripped = true;
+                        return;
+                }
+                j->pause_news = false;
+                engine_log(e, LEVEL_WARNING, NULL, j, PROTO_STATUS_NONE,
+                           "the service refuses to hear that the job is %s (%s), ignoring: %s",
+                           job_local_name(j->local), proto_code_name(m->code), m->message);
                 return;
         case REQUEST_PROGRESS:
                 engine_log(e, LEVEL_WARNING, NULL, j, PROTO_STATUS_NONE,
@@ -471,6 +498,8 @@ static void take_next(Engine *e, const ProtoMessage *m) {
         Job *head = x ? learn(e, x) : NULL;
 
         e->next_expected = 0;
+        if (head && !is_stale(head, x))
+                device_deadline(e, head, x->seconds_left);
         if (head && head->local == LOCAL_NONE && head->key.number != 0 && head->key.queued_at != 0 && !is_stale(head, x)) {
                 note_details(head, &x->details, x->seconds_left);
                 if (x->document && job_set_document(e, head, x->document, x->document_len) < 0)

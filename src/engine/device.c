@@ -68,6 +68,21 @@ void device_attach(Engine *e, Job *j) {
                 wait_for_runner(e, j);
 }
 
+void device_told(Engine *e, Job *j) {
+        if (engine_tell(e, j, WIRE_TOLD))
+                j->told_by = USEC_NEVER;
+}
+
+void device_deadline(Engine *e, Job *j, int64_t seconds_left) {
+        EngineAction *a;
+
+        if (seconds_left < 0 || !j->connected || (j->local != LOCAL_RUNNING && j->local != LOCAL_REBOOTING))
+                return;
+        a = engine_tell(e, j, WIRE_DEADLINE);
+        if (a)
+                a->wire.seconds = MIN_OF((uint64_t) seconds_left, WIRE_WAIT_MAX);
+}
+
 static void cancel(Engine *e, Job *j) {
         if (engine_tell(e, j, WIRE_CANCEL))
                 job_enter_local(e, j, LOCAL_STOPPING);
@@ -86,19 +101,26 @@ void device_settle(Engine *e, Job *j) {
         case LOCAL_RECORDED:
                 if (e->now < j->runner_retry_at)
                         return;
-                if (j->record == RECORD_RUN_STARTED)
-                        cancel(e, j);
-                else
+                if (j->record == RECORD_FINISHED || j->record == RECORD_PREPARED_ONLY)
                         tell_and_remove(e, j, j->record == RECORD_FINISHED ? WIRE_ACK : WIRE_DROP);
+                else
+                        cancel(e, j);
                 return;
         case LOCAL_PREPARING:
         case LOCAL_STOPPING:
                 return; /* its answer comes first */
         case LOCAL_PLANNED:
-                if (j->record == RECORD_RUN_STARTED) /* a rerun: something of it did run, keep a tombstone */
-                        cancel(e, j);
-                else
+                if (j->record == RECORD_PREPARED_ONLY)
                         tell_and_remove(e, j, WIRE_DROP);
+                else /* a rerun, or a retry: something of it did run, keep a tombstone */
+                        cancel(e, j);
+                return;
+        case LOCAL_DEFERRED:
+                if (e->now >= j->runner_retry_at)
+                        cancel(e, j);
+                return;
+        case LOCAL_REBOOTING:
+                cancel(e, j);
                 return;
         case LOCAL_RUNNING:
                 j->record = RECORD_RUN_STARTED; /* whoever has to be asked after this runner */
@@ -144,16 +166,26 @@ static JobRecord record_of(WireRunState s) {
         case WIRE_RUN_PREPARED:
                 return RECORD_PREPARED_ONLY;
         case WIRE_RUN_STARTED:
-        case WIRE_RUN_DEFERRED:
-        case WIRE_RUN_REBOOTING:
         case WIRE_RUN_REBOOTED:
                 return RECORD_RUN_STARTED;
+        case WIRE_RUN_DEFERRED:
+                return RECORD_RUN_DEFERRED;
+        case WIRE_RUN_REBOOTING:
+                return RECORD_RUN_REBOOTING;
         case WIRE_RUN_RESULT:
                 return RECORD_FINISHED;
         case WIRE_RUN_STATE_COUNT:
                 break;
         }
         return RECORD_RUN_STARTED;
+}
+
+/* Back to what is known without the runner's connection. */
+static void let_go(Engine *e, Job *j) {
+        job_enter_local(e, j,
+                        j->record == RECORD_NOT_KNOWN      ? LOCAL_NONE
+                        : j->record == RECORD_RUN_DEFERRED ? LOCAL_DEFERRED
+                                                           : LOCAL_RECORDED);
 }
 
 static void take_run(Engine *e, const WireRun *run) {
@@ -173,7 +205,8 @@ static void take_run(Engine *e, const WireRun *run) {
         j->record = record_of(run->state);
         memcpy(j->claim, run->claim, sizeof j->claim);
         job_forget_document(j);
-        job_enter_local(e, j, LOCAL_RECORDED);
+        j->resume_at = e->now + run->seconds * USEC_PER_SEC;
+        let_go(e, j);
         job_doubt(e, j);
 }
 
@@ -229,16 +262,13 @@ static void runner_later(Engine *e, Job *j) {
         j->runner_retry_at = e->now + engine_backoff(e, j->runner_tries++, RUNNER_BACKOFF_DOUBLINGS);
 }
 
-/* Back to what is known without the runner's connection. */
-static void let_go(Engine *e, Job *j) {
-        job_enter_local(e, j, j->record == RECORD_NOT_KNOWN ? LOCAL_NONE : LOCAL_RECORDED);
-}
-
 static void take_plan(Engine *e, Job *j, const WireMessage *m) {
         if (j->local != LOCAL_PREPARING)
                 return;
         memcpy(j->claim, m->claim, sizeof j->claim);
-        j->record = m->phase == WIRE_PHASE_RERUN ? RECORD_RUN_STARTED : RECORD_PREPARED_ONLY;
+        j->record = m->phase == WIRE_PHASE_RUN     ? RECORD_PREPARED_ONLY
+                    : m->phase == WIRE_PHASE_RETRY ? RECORD_RUN_DEFERRED
+                                                   : RECORD_RUN_STARTED;
         j->max_seconds = m->max_seconds;
         proto_details_done(&j->plan_details);
         if (proto_details_copy(&j->plan_details, &m->details) < 0)
@@ -254,19 +284,21 @@ static void take_rejected(Engine *e, Job *j, const WireMessage *m) {
         if (j->local != LOCAL_PREPARING)
                 return;
         (void) snprintf(reason, sizeof reason, "%s%s%s", m->path, m->path[0] ? ": " : "", m->reason);
+        if (j->record == RECORD_RUN_DEFERRED) { /* something of it did run */
+                device_finish_with_reason(e, j, PROTO_STATUS_FAILED, reason);
+                return;
+        }
         engine_log(e, LEVEL_WARNING, MESSAGE_ID_JOB_REJECTED, j, PROTO_STATUS_REJECTED, "refused: %s", reason);
         j->record = RECORD_NOT_KNOWN;
         device_finish_with_reason(e, j, PROTO_STATUS_REJECTED, reason);
 }
 
 static void take_unable(Engine *e, Job *j, const WireMessage *m) {
-        if (j->local == LOCAL_NONE || j->local == LOCAL_FINISHED)
+        if (j->local == LOCAL_NONE || j->local == LOCAL_DEFERRED || j->local == LOCAL_FINISHED)
                 return;
         engine_log(e, j->warned ? LEVEL_DEBUG : LEVEL_WARNING, MESSAGE_ID_JOB_UNABLE, j, PROTO_STATUS_NONE,
                    "cannot run now, trying again: %s", m->reason);
         j->warned = true;
-        if (j->local == LOCAL_RUNNING && j->record != RECORD_RUN_STARTED)
-                j->record = RECORD_PREPARED_ONLY; /* go was given, nothing was ever started */
         engine_hang_up(e, j);
         runner_later(e, j);
         let_go(e, j);
@@ -306,11 +338,49 @@ static void take_progress(Engine *e, Job *j, const WireMessage *m) {
         j->progress_dirty = true;
 }
 
+/* What its record says by now, with the details and the time that go to the cloud. */
+static void take_pause(Engine *e, Job *j, const WireMessage *m, JobRecord record) {
+        const char *claim = proto_details_get(&m->details, "claim");
+
+        j->record = record;
+        j->runner_tries = 0;
+        j->warned = false;
+        j->progress_dirty = false;
+        j->max_seconds = m->max_seconds;
+        j->pause_news = true;
+        proto_details_done(&j->plan_details);
+        if (proto_details_copy(&j->plan_details, &m->details) < 0)
+                e->error = -ENOMEM;
+        if (claim && wire_claim_valid(claim))
+                (void) snprintf(j->claim, sizeof j->claim, "%s", claim);
+}
+
+static void take_deferred(Engine *e, Job *j, const WireMessage *m) {
+        if (j->local != LOCAL_PREPARING && j->local != LOCAL_RUNNING && j->local != LOCAL_STOPPING)
+                return;
+        take_pause(e, j, m, RECORD_RUN_DEFERRED);
+        j->resume_at = e->now + m->seconds * USEC_PER_SEC;
+        j->without_document = false;
+        engine_hang_up(e, j);
+        let_go(e, j);
+}
+
+static void take_rebooting(Engine *e, Job *j, const WireMessage *m) {
+        if (j->local == LOCAL_STOPPING)
+                j->record = RECORD_RUN_REBOOTING; /* what it is told to do comes next */
+        if (j->local != LOCAL_PREPARING && j->local != LOCAL_RUNNING)
+                return;
+        take_pause(e, j, m, RECORD_RUN_REBOOTING);
+        engine_log(e, LEVEL_NOTICE, MESSAGE_ID_JOB_REBOOTING, j, PROTO_STATUS_IN_PROGRESS,
+                   "asks for a reboot: no other job starts before it");
+        job_enter_local(e, j, LOCAL_REBOOTING);
+}
+
 /* The record keeps the verdict; whether the cloud still wants it is seen when it is reported. */
 static void take_result(Engine *e, Job *j, const WireMessage *m) {
         const char *claim = proto_details_get(&m->details, "claim");
 
-        if (j->local == LOCAL_NONE || j->local == LOCAL_FINISHED || j->local == LOCAL_RECORDED)
+        if (j->local == LOCAL_NONE || j->local == LOCAL_FINISHED || j->local == LOCAL_RECORDED || j->local == LOCAL_DEFERRED)
                 return;
         j->record = RECORD_FINISHED;
         j->runner_tries = 0;
@@ -357,6 +427,12 @@ void device_on_message(Engine *e, uint32_t run, const WireMessage *m) {
         case WIRE_RESULT:
                 take_result(e, j, m);
                 return;
+        case WIRE_DEFERRED:
+                take_deferred(e, j, m);
+                return;
+        case WIRE_REBOOTING:
+                take_rebooting(e, j, m);
+                return;
         case WIRE_NONE:
         case WIRE_INVENTORY:
         case WIRE_PREPARE:
@@ -367,8 +443,6 @@ void device_on_message(Engine *e, uint32_t run, const WireMessage *m) {
         case WIRE_DROP:
         case WIRE_TOLD:
         case WIRE_DEADLINE:
-        case WIRE_DEFERRED:
-        case WIRE_REBOOTING:
         case WIRE_RUNS:
         case WIRE_TYPE_COUNT:
                 return; /* nothing a runner says */
@@ -390,11 +464,13 @@ void device_on_closed(Engine *e, uint32_t run) {
         switch (j->local) {
         case LOCAL_NONE:
         case LOCAL_RECORDED:
+        case LOCAL_DEFERRED:
         case LOCAL_FINISHED:
         case LOCAL_COUNT:
                 return;
         case LOCAL_PLANNED:
         case LOCAL_PREPARING:
+        case LOCAL_REBOOTING: /* the reboot itself, likely */
         case LOCAL_STOPPING:
                 runner_later(e, j);
                 if (j->runner_tries > 1)

@@ -68,6 +68,22 @@ static bool claimed_by_another(const Job *j) {
                 !job_accepts_claim(j, j->cloud_claim);
 }
 
+/* Tell the cloud first, so that its timer is armed anew; when it is due read the document afresh, and prepare it. */
+static void advance_deferred(Engine *e, Job *j) {
+        bool due = e->now >= j->resume_at && e->now >= j->runner_retry_at && !engine_reboot_pending(e);
+
+        if (j->cloud == CLOUD_UNKNOWN)
+                cloud_describe(e, j, due);
+        else if (j->pause_news)
+                cloud_pause(e, j);
+        else if (due && j->has_document)
+                device_prepare(e, j);
+        else if (due && j->without_document)
+                device_finish_with_reason(e, j, PROTO_STATUS_FAILED, "the job document is refused by now: jobDocument: missing");
+        else if (due)
+                cloud_describe(e, j, true);
+}
+
 /* The cloud is open and may be asked. */
 static void advance_online(Engine *e, Job *j) {
         if (j->local != LOCAL_NONE && j->local != LOCAL_PREPARING && j->local != LOCAL_STOPPING &&
@@ -80,11 +96,20 @@ static void advance_online(Engine *e, Job *j) {
         case LOCAL_PLANNED:
                 if (j->cloud == CLOUD_UNKNOWN)
                         cloud_describe(e, j, false);
-                else if (!earlier_one_is_starting(e, j))
+                else if (!earlier_one_is_starting(e, j) && !engine_reboot_pending(e))
                         cloud_claim(e, j);
                 return;
-        case LOCAL_RUNNING:
+        case LOCAL_DEFERRED:
+                advance_deferred(e, j);
+                return;
+        case LOCAL_REBOOTING:
                 if (j->cloud == CLOUD_UNKNOWN)
+                        cloud_describe(e, j, false);
+                else if (j->pause_news)
+                        cloud_pause(e, j);
+                return;
+        case LOCAL_RUNNING:
+                if (j->cloud == CLOUD_UNKNOWN || e->now >= j->look_at)
                         cloud_describe(e, j, false);
                 else if (j->progress_dirty && e->now >= j->progress_at)
                         cloud_progress(e, j);
@@ -107,7 +132,7 @@ static void advance_online(Engine *e, Job *j) {
 static void job_advance(Engine *e, Job *j) {
         if (j->request != REQUEST_NONE && e->now >= j->request_deadline)
                 request_timed_out(e, j);
-        if (j->local == LOCAL_FINISHED && j->request == REQUEST_PROGRESS) {
+        if (j->local == LOCAL_FINISHED && (j->request == REQUEST_PROGRESS || j->request == REQUEST_PAUSE)) {
                 /* The final status never waits. The update on its way will most likely raise the version by one; if not,
                  * the mismatch tells. */
                 cloud_request_over(e, j);
@@ -128,6 +153,9 @@ static void job_advance(Engine *e, Job *j) {
                 device_attach(e, j);
         if (e->online && e->listed && j->request == REQUEST_NONE && e->now >= j->retry_at)
                 advance_online(e, j);
+        if (j->local == LOCAL_REBOOTING && j->told_by != USEC_NEVER &&
+            (!e->online || !j->pause_news || e->now >= j->told_by))
+                device_told(e, j);
         if (j->cloud == CLOUD_OVER && j->local == LOCAL_RECORDED)
                 device_settle(e, j);
 }
@@ -272,7 +300,7 @@ static size_t slots_used(const Engine *e) {
 }
 
 static void engine_schedule(Engine *e) {
-        if (!e->online || !e->listed || !e->inventory_done)
+        if (!e->online || !e->listed || !e->inventory_done || engine_reboot_pending(e))
                 return;
         /* Each round starts a job, waits, or takes a job out of the candidates: it ends. */
         for (size_t round = 0; round <= 2 * ENGINE_JOBS_MAX && slots_used(e) < e->config.max_concurrent; round++) {
@@ -354,8 +382,13 @@ static uint64_t find_deadline(const Engine *e) {
                         earliest(e, j->request_deadline, &d);
                 if (e->online)
                         earliest(e, j->retry_at, &d);
-                if (j->local == LOCAL_NONE || j->local == LOCAL_RECORDED)
+                if (j->local == LOCAL_NONE || j->local == LOCAL_RECORDED || j->local == LOCAL_DEFERRED)
                         earliest(e, j->runner_retry_at, &d);
+                if (j->local == LOCAL_DEFERRED)
+                        earliest(e, j->resume_at, &d);
+                if (e->online)
+                        earliest(e, j->look_at, &d);
+                earliest(e, j->told_by, &d);
                 if (j->local == LOCAL_RUNNING && j->progress_dirty)
                         earliest(e, j->progress_at, &d);
                 if (j->left_alone)
@@ -433,6 +466,10 @@ void engine_summarize(const Engine *e, EngineSummary *ret) {
                 const Job *j = e->jobs[i];
 
                 switch (j->local) {
+                case LOCAL_DEFERRED:
+                        ret->deferred++;
+                        break;
+                case LOCAL_REBOOTING:
                 case LOCAL_RUNNING:
                 case LOCAL_STOPPING:
                         ret->running++;
@@ -454,4 +491,5 @@ void engine_summarize(const Engine *e, EngineSummary *ret) {
         }
         if (first)
                 ret->current = first->key;
+        ret->rebooting = engine_reboot_pending(e);
 }

@@ -26,6 +26,8 @@ enum {
         RUNNER_BACKOFF_DOUBLINGS = 6,
         TRIES_IN_ORDER = 4,                               /* then later jobs need not wait for what is asked in vain */
         DISPUTES_AT_ONCE = 2,                             /* then with backoff */
+        LOOK_USEC = 20 * 1000 * 1000,                     /* after go: a job that still runs may have a deadline of the service's */
+        TOLD_USEC = 10 * 1000 * 1000,                     /* a reboot waits so long for the cloud to be told */
         ROUNDS_MAX = 4 * ENGINE_JOBS_MAX,
 };
 
@@ -35,6 +37,8 @@ typedef enum JobLocal {
         LOCAL_PREPARING, /* prepare or attach sent */
         LOCAL_PLANNED,   /* a runner holds the plan and waits for go: the claim comes first */
         LOCAL_RUNNING,   /* go sent, or attached to a live run */
+        LOCAL_DEFERRED,  /* no connection; to be prepared again, with its document read afresh, at resume_at */
+        LOCAL_REBOOTING, /* its runner waits for `told`, for the other runs, for the reboot: nothing new starts */
         LOCAL_STOPPING,  /* cancel sent */
         LOCAL_FINISHED,  /* the verdict is known and to be reported */
         LOCAL_COUNT,
@@ -52,6 +56,7 @@ typedef enum JobRequest {
         REQUEST_DESCRIBE,
         REQUEST_CLAIM,
         REQUEST_PROGRESS,
+        REQUEST_PAUSE, /* deferred or rebooting: says so, and arms the step timer anew */
         REQUEST_FINAL,
 } JobRequest;
 
@@ -60,7 +65,14 @@ typedef struct Finished {
         uint64_t until; /* USEC_NEVER: it ended. Else it was not found, and a list after this is believed again */
 } Finished;
 
-typedef enum JobRecord { RECORD_NOT_KNOWN, RECORD_PREPARED_ONLY, RECORD_RUN_STARTED, RECORD_FINISHED } JobRecord;
+typedef enum JobRecord {
+        RECORD_NOT_KNOWN,
+        RECORD_PREPARED_ONLY,
+        RECORD_RUN_STARTED, /* or rebooted */
+        RECORD_RUN_DEFERRED,
+        RECORD_RUN_REBOOTING, /* and not yet rebooted */
+        RECORD_FINISHED,
+} JobRecord;
 
 typedef struct Job {
         JobKey key; /* number 0 or queued_at 0: a hint, to be described first */
@@ -107,9 +119,13 @@ typedef struct Job {
         char *document; /* owned; NULL with has_document: too large, document_len says how large */
         size_t document_len;
         bool has_document;
-        ProtoDetails plan_details;
+        ProtoDetails plan_details; /* of the claim, or of the pause */
         uint64_t max_seconds;
         bool claim_stripped;
+        uint64_t look_at;     /* RUNNING: ask for the service's deadline then */
+        uint64_t resume_at;   /* DEFERRED */
+        uint64_t told_by;     /* REBOOTING: USEC_NEVER = the runner was told */
+        bool pause_news;      /* DEFERRED, REBOOTING: the cloud is to be told */
         ProtoDetails progress;
         bool progress_dirty;
         uint64_t progress_at; /* no progress update before this */
@@ -184,6 +200,7 @@ uint64_t job_finished_until(Engine *e, const JobKey *key);
 void job_enter_local(Engine *e, Job *j, JobLocal local);
 void job_enter_cloud(Engine *e, Job *j, JobCloud cloud);
 bool job_holds_slot(const Job *j);
+bool engine_reboot_pending(const Engine *e); /* nothing new may start */
 bool job_before(const Job *a, const Job *b); /* the cloud's order */
 /* A claim in the cloud that leaves the execution to us: our own, or the one an adopted orphan had when it was judged. */
 bool job_accepts_claim(const Job *j, const char *claim);
@@ -198,6 +215,7 @@ const char *job_cloud_name(JobCloud s);
 void cloud_describe(Engine *e, Job *j, bool with_document);
 void cloud_claim(Engine *e, Job *j);
 void cloud_progress(Engine *e, Job *j);
+void cloud_pause(Engine *e, Job *j);
 void cloud_final(Engine *e, Job *j);
 void cloud_query_list(Engine *e);
 void cloud_request_over(Engine *e, Job *j);  /* answered, timed out or void */
@@ -210,6 +228,8 @@ void device_inventory(Engine *e);
 void device_watch(Engine *e); /* speak of runners that do not answer */
 void device_prepare(Engine *e, Job *j);
 void device_attach(Engine *e, Job *j);
+void device_told(Engine *e, Job *j); /* the runner may go on with the reboot */
+void device_deadline(Engine *e, Job *j, int64_t seconds_left); /* what a message said of the service's timer; below 0: nothing */
 void device_settle(Engine *e, Job *j); /* the cloud's side is over: stop, ack or drop what the device has */
 void device_finish(Engine *e, Job *j, ProtoStatus status, const ProtoDetails *details);
 void device_finish_with_reason(Engine *e, Job *j, ProtoStatus status, const char *reason); /* and the claim, if any */

@@ -8,6 +8,7 @@ const char *job_local_name(JobLocal s) {
         static const char *const names[LOCAL_COUNT] = {
                 [LOCAL_NONE] = "none",       [LOCAL_RECORDED] = "recorded", [LOCAL_PREPARING] = "preparing",
                 [LOCAL_PLANNED] = "planned", [LOCAL_RUNNING] = "running",   [LOCAL_STOPPING] = "stopping",
+                [LOCAL_DEFERRED] = "deferred", [LOCAL_REBOOTING] = "rebooting",
                 [LOCAL_FINISHED] = "finished",
         };
         return names[s];
@@ -108,7 +109,7 @@ Job *job_add(Engine *e, const JobKey *key) {
         j->version = -1;
         j->seconds_left = -1;
         j->request_version = -1;
-        j->recheck_at = USEC_NEVER;
+        j->recheck_at = j->look_at = j->told_by = USEC_NEVER;
         if (!job_make_room(e, j)) {
                 job_free(j);
                 return NULL;
@@ -153,6 +154,8 @@ static void job_start_afresh(Engine *e, Job *j) {
                 .seconds_left = -1,
                 .request_version = -1,
                 .recheck_at = USEC_NEVER,
+                .look_at = USEC_NEVER,
+                .told_by = USEC_NEVER,
                 .listed_in = j->listed_in,
                 .retry_at = j->retry_at,
                 .disputes = j->disputes,
@@ -206,8 +209,10 @@ void job_enter_local(Engine *e, Job *j, JobLocal local) {
                    job_local_name(local));
         j->local = local;
         e->moved = true;
-        if (local == LOCAL_PLANNED || local == LOCAL_RUNNING || local == LOCAL_FINISHED)
+        if (local == LOCAL_PLANNED || local == LOCAL_RUNNING || local == LOCAL_DEFERRED || local == LOCAL_FINISHED)
                 job_forget_document(j);
+        j->look_at = local == LOCAL_RUNNING ? e->now + LOOK_USEC : USEC_NEVER;
+        j->told_by = local == LOCAL_REBOOTING ? e->now + TOLD_USEC : USEC_NEVER;
 }
 
 void job_enter_cloud(Engine *e, Job *j, JobCloud cloud) {
@@ -224,16 +229,28 @@ bool job_holds_slot(const Job *j) {
         case LOCAL_NONE:
         case LOCAL_FINISHED:
                 return false;
-        case LOCAL_RECORDED: /* a run that was started and has no verdict may have processes left */
-                return j->record == RECORD_RUN_STARTED;
+        case LOCAL_RECORDED: /* a run that was started and has no verdict may have processes left, or goes on */
+                return j->record != RECORD_PREPARED_ONLY && j->record != RECORD_FINISHED;
         case LOCAL_PREPARING:
         case LOCAL_PLANNED:
         case LOCAL_RUNNING:
+        case LOCAL_DEFERRED:
+        case LOCAL_REBOOTING:
         case LOCAL_STOPPING:
         case LOCAL_COUNT:
                 return true;
         }
         return true;
+}
+
+bool engine_reboot_pending(const Engine *e) {
+        for (size_t i = 0; i < e->n_jobs; i++) {
+                const Job *j = e->jobs[i];
+
+                if (j->record == RECORD_RUN_REBOOTING && j->local != LOCAL_NONE && j->local != LOCAL_FINISHED)
+                        return true;
+        }
+        return false;
 }
 
 /* IN_PROGRESS before QUEUED, then by queuedAt; ties as the service listed them, then as we heard of them. */

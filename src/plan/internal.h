@@ -10,7 +10,6 @@ enum { LEVEL_ERROR = 3, LEVEL_WARNING = 4, LEVEL_NOTICE = 5, LEVEL_INFO = 6, LEV
 
 enum {
         VALUE_BYTES = 3 * LIMIT_DETAILS_VALUE + 1, /* a UTF-16 unit takes at most 3 bytes of UTF-8 */
-        EXIT_REJECT = 65,
 };
 
 typedef enum PlanState {
@@ -21,6 +20,9 @@ typedef enum PlanState {
         STATE_RUNNING,  /* the handler lives */
         STATE_STOPPING, /* it lives and is being killed: `why` says for what */
         STATE_CLEANING, /* it has ended; what it left behind and trailing output are waited for */
+        STATE_TELLING,  /* a reboot is recorded; that the cloud was told of it is awaited */
+        STATE_GATHERING, /* every slot is awaited, so that no other run is left */
+        STATE_REBOOTING, /* the reboot command was given */
         STATE_ENDING,   /* the verdict is told (or left to the next runner), processes are still being killed */
         STATE_FINISHED, /* the verdict is told, nothing is left, `ack` is awaited */
         STATE_GONE,     /* EXIT said */
@@ -30,6 +32,7 @@ typedef enum PlanState {
 typedef enum PlanWhy {
         WHY_NOTHING, /* the handler's own ending is the verdict */
         WHY_TIMEOUT,
+        WHY_DEADLINE, /* the service's own */
         WHY_CANCEL,
 } PlanWhy;
 
@@ -40,7 +43,10 @@ struct Plan {
         PlanState state;
 
         uint32_t step, attempt, restarts;
+        uint32_t retries;      /* deferrals of the step in a row */
         WirePhase phase;
+        PlanOutcome paused;    /* RETRY, REBOOT: recorded as the end of the attempt; SUCCESS: not */
+        uint64_t due_at;       /* of RETRY */
         uint32_t starts;       /* attempts released in this life */
         bool earlier_start;    /* the record knows of a start */
         bool connected;        /* to an agent */
@@ -50,11 +56,14 @@ struct Plan {
         /* the step's process */
         bool tree;             /* a process of the run may be left */
         PlanWhy why;
+        bool cancelled;        /* over in the cloud; the step may end by itself */
         bool stop;             /* the runner is told to stop: no further step */
         bool exited, signalled;
         int code;
         uint64_t stderr_lines;
         uint64_t timeout_at;
+        uint64_t deadline_at;  /* of the execution: shortly before the service gives up */
+        uint64_t told_by, reboot_by;
         uint64_t kill_at;      /* the next signal */
         int killed_with;       /* the last signal, 0 = none */
         char start_error[WIRE_REASON_MAX];
@@ -113,6 +122,10 @@ typedef struct PlanVerdict {
 void plan_subject(const Plan *p, uint32_t step, char *ret, size_t size);
 /* statusDetails of a running step: claim, step, progress, the handler's own. */
 int plan_running_details(const Plan *p, ProtoDetails *ret) MUST_USE;
+/* And of one that waits: with the reason, and what its last attempt exited with, where that is known. */
+int plan_paused_details(const Plan *p, const char *reason, ProtoDetails *ret) MUST_USE;
+/* What the handler's exit code means. */
+PlanOutcome plan_outcome(const Plan *p);
 int plan_result_details(const Plan *p, const PlanVerdict *v, ProtoDetails *ret) MUST_USE;
 /* Longest that the steps from p->step on can take; 0 = no bound. */
 uint64_t plan_max_seconds(const Plan *p);

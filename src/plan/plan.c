@@ -11,7 +11,8 @@
 static const char *const state_names[STATE_COUNT] = {
         [STATE_NEW] = "new",           [STATE_PLANNED] = "planned",   [STATE_WAITING] = "waiting",
         [STATE_FORKING] = "forking",   [STATE_RUNNING] = "running",   [STATE_STOPPING] = "stopping",
-        [STATE_CLEANING] = "cleaning", [STATE_ENDING] = "ending",     [STATE_FINISHED] = "finished",
+        [STATE_CLEANING] = "cleaning", [STATE_TELLING] = "telling",   [STATE_GATHERING] = "gathering",
+        [STATE_REBOOTING] = "rebooting", [STATE_ENDING] = "ending",   [STATE_FINISHED] = "finished",
         [STATE_GONE] = "gone",
 };
 
@@ -36,6 +37,19 @@ static void enter_state(PlanStep *s, PlanState state) {
         p->ack_by = state == STATE_FINISHED ? after(s->event->now, PLAN_ACK_WAIT_USEC) : USEC_NEVER;
         if (state != STATE_RUNNING)
                 p->timeout_at = USEC_NEVER;
+        p->told_by = state == STATE_TELLING ? after(s->event->now, PLAN_TOLD_WAIT_USEC) : USEC_NEVER;
+        p->reboot_by = state == STATE_REBOOTING ? after(s->event->now, p->config.reboot_timeout_usec) : USEC_NEVER;
+}
+
+static uint64_t whole_seconds(uint64_t usec) {
+        return usec / USEC_PER_SEC + (usec % USEC_PER_SEC > 0);
+}
+
+/* Longest until the execution can be over, if something else comes first; 0 = no bound. */
+static uint64_t max_seconds_after(const Plan *p, uint64_t seconds) {
+        uint64_t plan = plan_max_seconds(p);
+
+        return plan == 0 ? 0 : MIN_OF(plan + seconds, (uint64_t) WIRE_SECONDS_MAX);
 }
 
 /* ---- single actions ---- */
@@ -84,6 +98,33 @@ static void tell_attached(PlanStep *s) {
         m->state = p->earlier_start || p->starts > 0 ? WIRE_RUN_STARTED : WIRE_RUN_PREPARED;
 }
 
+static void tell_deferred(PlanStep *s, uint64_t seconds) {
+        const Plan *p = s->p;
+        WireMessage *m = tell(s, WIRE_DEFERRED);
+        char reason[WIRE_REASON_MAX];
+
+        if (!m)
+                return;
+        plan_format(reason, sizeof reason, "deferred: will be tried again in %llu s (restart %u of %u)",
+                    (unsigned long long) seconds, p->restarts, p->config.max_attempts);
+        m->seconds = seconds;
+        m->max_seconds = max_seconds_after(p, seconds);
+        check(s, plan_paused_details(p, reason, &m->details));
+}
+
+static void tell_rebooting(PlanStep *s) {
+        const Plan *p = s->p;
+        WireMessage *m = tell(s, WIRE_REBOOTING);
+        char reason[WIRE_REASON_MAX];
+
+        if (!m)
+                return;
+        plan_format(reason, sizeof reason, "rebooting: the step goes on after it (restart %u of %u)", p->restarts,
+                    p->config.max_attempts);
+        m->max_seconds = max_seconds_after(p, whole_seconds(p->config.reboot_timeout_usec));
+        check(s, plan_paused_details(p, reason, &m->details));
+}
+
 static void tell_progress(PlanStep *s) {
         Plan *p = s->p;
         WireMessage *m = tell(s, WIRE_PROGRESS);
@@ -114,6 +155,20 @@ static RecordEntry *persist(PlanStep *s, RecordType type) {
         s->p->persisting = true;
         s->p->persisted = type;
         return &a->entry;
+}
+
+/* A line about the attempt that is or was: which one, and in which boot. */
+static RecordEntry *persist_attempt(PlanStep *s, RecordType type) {
+        const Plan *p = s->p;
+        RecordEntry *entry = persist(s, type);
+
+        if (!entry)
+                return NULL;
+        entry->step = p->step;
+        entry->attempt = p->attempt;
+        entry->restarts = p->restarts;
+        (void) memcpy(entry->boot_id, p->config.boot_id, sizeof entry->boot_id);
+        return entry;
 }
 
 static void kill_with(PlanStep *s, int signal) {
@@ -252,6 +307,23 @@ static void prefix_reason(const Plan *p, PlanVerdict *v, const char *text) {
                 plan_format(v->reason, sizeof v->reason, "%s", text);
 }
 
+/* It ends here, whatever the step's failure would mean. */
+static void finish_failed(PlanStep *s, const char *text) {
+        PlanVerdict v = { .status = PROTO_STATUS_FAILED, .with_output = s->p->exited };
+
+        prefix_reason(s->p, &v, text);
+        finish(s, &v);
+}
+
+/* What the step would go on with has become something that policy does not run. */
+static void finish_refused(PlanStep *s) {
+        PlanVerdict v = { .status = PROTO_STATUS_FAILED };
+
+        plan_format(v.reason, sizeof v.reason, "the job document is refused by now: %.*s",
+                    (int) MIN_OF(s->event->text_len, sizeof v.reason / 2), s->event->text);
+        finish(s, &v);
+}
+
 /* ---- steps ---- */
 
 static void fork_step(PlanStep *s) {
@@ -301,6 +373,7 @@ static void next_step(PlanStep *s) {
         }
         p->step++;
         p->attempt = 1;
+        p->retries = 0;
         p->phase = WIRE_PHASE_RUN;
         fork_step(s);
         p->progress_news = p->progress_dirty = true;
@@ -332,28 +405,119 @@ static void step_succeeded(PlanStep *s) {
         next_step(s);
 }
 
+/* The attempt is over and the record says how it goes on. A runner that is told to stop leaves that to the next one, but not before
+ * its tree is gone. */
+static void pause_run(PlanStep *s, PlanOutcome how) {
+        Plan *p = s->p;
+
+        p->paused = how;
+        p->progress_dirty = false;
+        if (p->tree)
+                enter_state(s, STATE_ENDING);
+        else if (p->stop || how == PLAN_OUTCOME_RETRY)
+                exit_now(s);
+        else
+                enter_state(s, STATE_TELLING);
+}
+
+/* In seconds, doubled for each deferral in a row. */
+static uint64_t retry_delay(const Plan *p) {
+        uint64_t delay = MIN_OF(whole_seconds(p->config.retry_delay_usec), (uint64_t) PLAN_RETRY_DELAY_MAX_SEC);
+
+        for (uint32_t i = 0; i < p->retries && delay > 0 && delay < PLAN_RETRY_DELAY_MAX_SEC; i++)
+                delay *= 2;
+        return MIN_OF(delay, (uint64_t) PLAN_RETRY_DELAY_MAX_SEC);
+}
+
+static void defer(PlanStep *s) {
+        Plan *p = s->p;
+        uint64_t delay = retry_delay(p);
+        char subject[WIRE_REASON_MAX];
+        RecordEntry *entry;
+
+        p->restarts++;
+        p->retries++;
+        entry = persist_attempt(s, RECORD_DEFERRED);
+        if (!entry)
+                return;
+        entry->retries = p->retries;
+        entry->at = s->event->now;
+        entry->delay = delay;
+        p->due_at = after(s->event->now, delay * USEC_PER_SEC);
+        plan_subject(p, p->step, subject, sizeof subject);
+        plan_add_log(s, LEVEL_NOTICE, MESSAGE_ID_JOB_DEFERRED,
+                     "%s: exited with status %d, will be tried again in %llu s (restart %u of %u)", subject, p->code,
+                     (unsigned long long) delay, p->restarts, p->config.max_attempts);
+        log_exit_fields(s, &(PlanVerdict) { .by_exit = true });
+        tell_deferred(s, delay);
+        pause_run(s, PLAN_OUTCOME_RETRY);
+}
+
+static void ask_for_reboot(PlanStep *s) {
+        Plan *p = s->p;
+        char subject[WIRE_REASON_MAX];
+
+        p->restarts++;
+        p->retries = 0;
+        if (!persist_attempt(s, RECORD_REBOOTING))
+                return;
+        plan_subject(p, p->step, subject, sizeof subject);
+        plan_add_log(s, LEVEL_NOTICE, MESSAGE_ID_JOB_REBOOTING,
+                     "%s: exited with status %d, the device reboots when no other job runs (restart %u of %u)", subject,
+                     p->code, p->restarts, p->config.max_attempts);
+        log_exit_fields(s, &(PlanVerdict) { .by_exit = true });
+        tell_rebooting(s);
+        pause_run(s, PLAN_OUTCOME_REBOOT);
+}
+
 /* The handler's own ending. */
 static void judge_exit(PlanStep *s) {
         const Plan *p = s->p;
         PlanVerdict v = { .status = PROTO_STATUS_FAILED, .by_exit = true, .with_output = true };
         int64_t allowed = current(p)->allow_stderr;
-        char text[WIRE_REASON_MAX], buf[PLAN_SIGNAL_NAME_MAX];
+        bool may_restart = p->restarts < p->config.max_attempts;
+        char text[WIRE_REASON_MAX];
 
-        if (p->signalled)
-                plan_format(text, sizeof text, "killed by %s", plan_signal_name(p->code, buf));
-        else if (p->code != 0)
-                plan_format(text, sizeof text, "exited with status %d", p->code);
-        else if (allowed >= 0 && p->stderr_lines > (uint64_t) allowed)
+        plan_format(text, sizeof text, "exited with status %d", p->code);
+        switch (plan_outcome(p)) {
+        case PLAN_OUTCOME_SUCCESS:
+                if (allowed < 0 || p->stderr_lines <= (uint64_t) allowed) {
+                        step_succeeded(s);
+                        return;
+                }
                 plan_format(text, sizeof text, "wrote %llu lines to stderr, %lld are allowed",
-                                (unsigned long long) p->stderr_lines, (long long) allowed);
-        else {
-                step_succeeded(s);
-                return;
-        }
-        if (!p->signalled && p->code == EXIT_REJECT)
+                            (unsigned long long) p->stderr_lines, (long long) allowed);
+                break;
+        case PLAN_OUTCOME_RETRY:
+        case PLAN_OUTCOME_REBOOT:
+                if (may_restart && plan_outcome(p) == PLAN_OUTCOME_RETRY) {
+                        defer(s);
+                        return;
+                }
+                if (may_restart) {
+                        ask_for_reboot(s);
+                        return;
+                }
+                plan_format(text, sizeof text, "gave up after %u restarts: exited with status %d", p->restarts, p->code);
+                break;
+        case PLAN_OUTCOME_REJECT:
                 v.status = PROTO_STATUS_REJECTED;
+                break;
+        case PLAN_OUTCOME_FAILURE:
+                break;
+        }
         step_failed(s, &v, text);
 }
+
+static void judge_signal(PlanStep *s) {
+        PlanVerdict v = { .status = PROTO_STATUS_FAILED, .by_exit = true, .with_output = true };
+        char text[WIRE_REASON_MAX], buf[PLAN_SIGNAL_NAME_MAX];
+
+        plan_format(text, sizeof text, "killed by %s", plan_signal_name(s->p->code, buf));
+        step_failed(s, &v, text);
+}
+
+static const char near_deadline[] = "timed out: the service's own deadline is near";
 
 /* The step is over, or as good as over (STOP): what was it? */
 static void judge(PlanStep *s) {
@@ -361,14 +525,21 @@ static void judge(PlanStep *s) {
         PlanVerdict v = { .status = PROTO_STATUS_FAILED, .with_output = true };
         char text[WIRE_REASON_MAX + 32];
 
+        if (p->cancelled) {
+                finish_canceled(s);
+                return;
+        }
         switch (p->why) {
         case WHY_CANCEL:
                 finish_canceled(s);
                 return;
         case WHY_TIMEOUT:
                 plan_format(text, sizeof text, "timed out after %llu s",
-                                (unsigned long long) ((current(p)->timeout_usec + USEC_PER_SEC - 1) / USEC_PER_SEC));
+                                (unsigned long long) whole_seconds(current(p)->timeout_usec));
                 step_failed(s, &v, text);
+                return;
+        case WHY_DEADLINE:
+                finish_failed(s, near_deadline);
                 return;
         case WHY_NOTHING:
                 break;
@@ -378,6 +549,8 @@ static void judge(PlanStep *s) {
                 step_failed(s, &v, text);
         } else if (!p->exited)
                 step_failed(s, &v, "ended, and nobody saw how");
+        else if (p->signalled)
+                judge_signal(s);
         else
                 judge_exit(s);
 }
@@ -426,6 +599,59 @@ static void open_interrupted(PlanStep *s, const RecordEntry *started) {
         }
 }
 
+/* To be tried again; the document with which was read afresh. */
+static void open_deferred(PlanStep *s, const RecordState *record) {
+        Plan *p = s->p;
+        uint64_t left = record_seconds_left(record, p->config.boot_id, s->event->now);
+        RecordEntry *entry;
+
+        if (s->event->open == PLAN_OPEN_ATTACH || left > 0) {
+                tell_deferred(s, left);
+                exit_now(s);
+                return;
+        }
+        if (s->event->text) {
+                finish_refused(s);
+                return;
+        }
+        p->phase = WIRE_PHASE_RETRY;
+        p->attempt++;
+        if (record->document && (record->document_len != p->config.document_len ||
+                                 memcmp(record->document, p->config.document, record->document_len) != 0)) {
+                entry = persist(s, RECORD_DOCUMENT);
+                if (!entry)
+                        return;
+                entry->document = p->config.document;
+                entry->document_len = p->config.document_len;
+        }
+        enter_state(s, STATE_PLANNED);
+        tell_plan(s);
+}
+
+/* In the same boot the reboot is still to come; in another one it came, and the step goes on without a word from the cloud: it may be
+ * the one that repairs the network. */
+static void open_rebooting(PlanStep *s, const RecordEntry *rebooting) {
+        Plan *p = s->p;
+        char subject[WIRE_REASON_MAX];
+
+        if (s->event->text) {
+                finish_refused(s);
+                return;
+        }
+        if (strcmp(rebooting->boot_id, p->config.boot_id) == 0) {
+                tell_rebooting(s);
+                pause_run(s, PLAN_OUTCOME_REBOOT);
+                return;
+        }
+        p->phase = WIRE_PHASE_POST_REBOOT;
+        p->attempt++;
+        plan_subject(p, p->step, subject, sizeof subject);
+        plan_add_log(s, LEVEL_NOTICE, MESSAGE_ID_JOB_REBOOTING, "%s: the device has rebooted, going on", subject);
+        enter_state(s, STATE_WAITING);
+        tell_attached(s);
+        (void) plan_add(s, PLAN_ACTION_TAKE_SLOT);
+}
+
 static void open_result(PlanStep *s, const RecordEntry *result) {
         Plan *p = s->p;
 
@@ -443,14 +669,19 @@ static void open_result(PlanStep *s, const RecordEntry *result) {
 
 /* What the record says comes before what was configured. */
 static void take_record(Plan *p, const RecordState *record) {
+        const RecordEntry *last = record->phase == RECORD_IS_DEFERRED    ? &record->deferred
+                                  : record->phase == RECORD_IS_REBOOTING ? &record->rebooting
+                                                                         : &record->started;
+
         (void) memcpy(p->config.claim, record->claim, sizeof p->config.claim);
-        if (record->started.attempt == 0)
+        if (last->attempt == 0)
                 return;
         p->earlier_start = true;
-        p->attempt = record->started.attempt;
-        p->restarts = record->started.restarts;
-        /* A document parses to the same steps every time; should it not, the last one stands for the one unknown. */
-        p->step = record->started.step < p->config.n_steps ? record->started.step : (uint32_t) p->config.n_steps - 1;
+        p->attempt = last->attempt;
+        p->restarts = last->restarts;
+        p->retries = record->deferred.step == last->step ? record->deferred.retries : 0;
+        /* A document parses to the same steps every time, unless it was read afresh: then the last one stands for one it lacks. */
+        p->step = last->step < p->config.n_steps ? last->step : (uint32_t) p->config.n_steps - 1;
 }
 
 static void open_for_run(PlanStep *s, const RecordState *record) {
@@ -463,9 +694,13 @@ static void open_for_run(PlanStep *s, const RecordState *record) {
                 tell_plan(s);
                 return;
         case RECORD_IS_STARTED:
-        case RECORD_IS_DEFERRED:
-        case RECORD_IS_REBOOTING:
                 open_interrupted(s, &record->started);
+                return;
+        case RECORD_IS_DEFERRED:
+                open_deferred(s, record);
+                return;
+        case RECORD_IS_REBOOTING:
+                open_rebooting(s, &record->rebooting);
                 return;
         case RECORD_HAS_RESULT:
                 open_result(s, &record->result);
@@ -522,6 +757,55 @@ static void on_go(PlanStep *s) {
 static void on_slot_taken(PlanStep *s) {
         if (s->p->state == STATE_WAITING)
                 fork_step(s);
+        if (s->p->state != STATE_GATHERING)
+                return;
+        plan_add_log(s, LEVEL_NOTICE, MESSAGE_ID_JOB_REBOOTING, "no other job runs, rebooting the device");
+        enter_state(s, STATE_REBOOTING);
+        (void) plan_add(s, PLAN_ACTION_REBOOT);
+}
+
+/* The cloud knows, or was given the time to hear of it. */
+static void gather_slots(PlanStep *s) {
+        enter_state(s, STATE_GATHERING);
+        (void) plan_add(s, PLAN_ACTION_TAKE_ALL_SLOTS);
+}
+
+static void on_told(PlanStep *s) {
+        if (s->p->state == STATE_TELLING)
+                gather_slots(s);
+}
+
+static void on_reboot_failed(PlanStep *s) {
+        char text[WIRE_REASON_MAX];
+
+        if (s->p->state != STATE_GATHERING && s->p->state != STATE_REBOOTING)
+                return;
+        plan_format(text, sizeof text, "the device cannot be rebooted: %.*s",
+                    (int) MIN_OF(s->event->text_len, sizeof text - 1), s->event->text ? s->event->text : "");
+        finish_failed(s, text);
+}
+
+/* The device gives up a moment before the service does, so that what is reported is what happened. */
+static void on_deadline(PlanStep *s) {
+        uint64_t seconds = MIN_OF(s->event->seconds, WIRE_WAIT_MAX);
+        uint64_t left = seconds < 2 * PLAN_DEADLINE_MARGIN_SEC ? seconds * USEC_PER_SEC / 2
+                                                               : (seconds - PLAN_DEADLINE_MARGIN_SEC) * USEC_PER_SEC;
+
+        s->p->deadline_at = after(s->event->now, left);
+}
+
+static const char *how_started(WirePhase phase) {
+        switch (phase) {
+        case WIRE_PHASE_RETRY:
+        case WIRE_PHASE_RERUN:
+                return " again";
+        case WIRE_PHASE_POST_REBOOT:
+                return " after the reboot";
+        case WIRE_PHASE_RUN:
+        case WIRE_PHASE_COUNT:
+                break;
+        }
+        return "";
 }
 
 static void on_forked(PlanStep *s) {
@@ -532,13 +816,9 @@ static void on_forked(PlanStep *s) {
 
         if (p->state != STATE_FORKING)
                 return;
-        entry = persist(s, RECORD_STARTED);
+        entry = persist_attempt(s, RECORD_STARTED);
         if (!entry)
                 return;
-        entry->step = p->step;
-        entry->attempt = p->attempt;
-        entry->restarts = p->restarts;
-        (void) memcpy(entry->boot_id, p->config.boot_id, sizeof entry->boot_id);
         entry->pid = event->pid;
         entry->start_time = event->start_time;
         plan_format(entry->cgroup, sizeof entry->cgroup, "%s", event->cgroup ? event->cgroup : "");
@@ -546,8 +826,7 @@ static void on_forked(PlanStep *s) {
         p->tree = true;
         p->starts++;
         plan_subject(p, p->step, subject, sizeof subject);
-        plan_add_log(s, LEVEL_INFO, MESSAGE_ID_JOB_STARTED, "%s: started%s", subject,
-                     p->phase == WIRE_PHASE_RERUN ? " again" : "");
+        plan_add_log(s, LEVEL_INFO, MESSAGE_ID_JOB_STARTED, "%s: started%s", subject, how_started(p->phase));
         enter_state(s, STATE_RUNNING);
         if (current(p)->timeout_usec > 0)
                 p->timeout_at = after(event->now, current(p)->timeout_usec);
@@ -577,6 +856,9 @@ static void on_start_failed(PlanStep *s) {
         case STATE_PLANNED:
         case STATE_WAITING:
         case STATE_CLEANING:
+        case STATE_TELLING:
+        case STATE_GATHERING:
+        case STATE_REBOOTING:
         case STATE_FINISHED:
         case STATE_GONE:
         case STATE_COUNT:
@@ -597,6 +879,9 @@ static void on_exited(PlanStep *s) {
         case STATE_WAITING:
         case STATE_FORKING:
         case STATE_CLEANING:
+        case STATE_TELLING:
+        case STATE_GATHERING:
+        case STATE_REBOOTING:
         case STATE_ENDING:
         case STATE_FINISHED:
         case STATE_GONE:
@@ -637,6 +922,9 @@ static void on_tree_empty(PlanStep *s) {
         case STATE_PLANNED:
         case STATE_WAITING:
         case STATE_FORKING:
+        case STATE_TELLING:
+        case STATE_GATHERING:
+        case STATE_REBOOTING:
         case STATE_FINISHED:
         case STATE_GONE:
         case STATE_COUNT:
@@ -648,7 +936,7 @@ static void on_progress(PlanStep *s) {
         Plan *p = s->p;
         int r;
 
-        if (p->has_result || p->why == WHY_CANCEL ||
+        if (p->has_result || p->cancelled || p->why == WHY_CANCEL ||
             (p->state != STATE_RUNNING && p->state != STATE_STOPPING && p->state != STATE_CLEANING))
                 return;
         r = plan_take_progress(p, s->event->text ? s->event->text : "", s->event->text ? s->event->text_len : 0);
@@ -667,6 +955,19 @@ static void on_progress(PlanStep *s) {
 }
 
 /* ---- failures of the record ---- */
+
+/* The step asked for a restart, which must not happen unrecorded. */
+static void pause_not_recorded(PlanStep *s, const char *what, const char *why) {
+        Plan *p = s->p;
+        PlanVerdict v = { .status = PROTO_STATUS_FAILED, .by_exit = true, .with_output = true };
+        char text[2 * WIRE_REASON_MAX];
+
+        p->paused = PLAN_OUTCOME_SUCCESS;
+        p->restarts--;
+        plan_format(text, sizeof text, "exited with status %d, but the %s cannot be recorded: %s", p->code, what, why);
+        prefix_reason(p, &v, text);
+        finish(s, &v);
+}
 
 static void start_not_recorded(PlanStep *s, const char *why) {
         Plan *p = s->p;
@@ -701,6 +1002,7 @@ static void on_persist_failed(PlanStep *s) {
                 (void) strcpy(why, "the record cannot be written");
         switch (p->persisted) {
         case RECORD_PREPARED:
+        case RECORD_DOCUMENT:
                 plan_add_log(s, LEVEL_DEBUG, NULL, "not now: %s", why);
                 tell_unable(s, why);
                 exit_now(s);
@@ -708,11 +1010,14 @@ static void on_persist_failed(PlanStep *s) {
         case RECORD_STARTED:
                 start_not_recorded(s, why);
                 return;
+        case RECORD_DEFERRED:
+                pause_not_recorded(s, "retry", why);
+                return;
+        case RECORD_REBOOTING:
+                pause_not_recorded(s, "reboot", why);
+                return;
         case RECORD_RESULT:
                 break;
-        case RECORD_DEFERRED:
-        case RECORD_DOCUMENT:
-        case RECORD_REBOOTING:
         case RECORD_TYPE_COUNT:
                 return;
         }
@@ -731,6 +1036,23 @@ static void on_persist_failed(PlanStep *s) {
 
 /* ---- ends from outside ---- */
 
+static void cancel_running(PlanStep *s) {
+        Plan *p = s->p;
+
+        if (p->cancelled)
+                return;
+        if (current(p)->on_cancel == PLAN_CANCEL_FINISH) {
+                p->cancelled = true;
+                p->progress_dirty = false;
+                plan_add_log(s, LEVEL_INFO, NULL, "over in the cloud; the step may finish, no other starts");
+                return;
+        }
+        p->why = WHY_CANCEL;
+        plan_add_log(s, LEVEL_INFO, NULL, "over in the cloud, stopping the handler");
+        enter_state(s, STATE_STOPPING);
+        begin_kill(s);
+}
+
 static void on_cancel(PlanStep *s) {
         Plan *p = s->p;
 
@@ -743,11 +1065,13 @@ static void on_cancel(PlanStep *s) {
         case STATE_WAITING:
                 finish_canceled(s);
                 return;
+        case STATE_TELLING:
+        case STATE_GATHERING:
+        case STATE_REBOOTING:
+                finish_canceled(s);
+                return;
         case STATE_RUNNING:
-                p->why = WHY_CANCEL;
-                plan_add_log(s, LEVEL_INFO, NULL, "over in the cloud, stopping the handler");
-                enter_state(s, STATE_STOPPING);
-                begin_kill(s);
+                cancel_running(s);
                 return;
         case STATE_STOPPING:
         case STATE_CLEANING:
@@ -804,7 +1128,7 @@ static void stop_running(PlanStep *s) {
         plan_subject(p, p->step, subject, sizeof subject);
         plan_format(how, sizeof how, "the runner was stopped during %s", subject);
         plan_add_log(s, LEVEL_WARNING, MESSAGE_ID_JOB_INTERRUPTED, "interrupted: %s", how);
-        if (p->why != WHY_NOTHING)
+        if (p->why != WHY_NOTHING || p->cancelled)
                 judge(s);
         else if (current(p)->on_interrupt == PLAN_INTERRUPT_FAIL)
                 finish_interrupted(s, how);
@@ -826,6 +1150,9 @@ static void on_stop(PlanStep *s) {
         case STATE_NEW:
         case STATE_PLANNED:
         case STATE_WAITING:
+        case STATE_TELLING: /* the reboot that was asked for, likely; else the next runner goes on with it */
+        case STATE_GATHERING:
+        case STATE_REBOOTING:
         case STATE_FINISHED:
                 exit_now(s);
                 return;
@@ -862,9 +1189,18 @@ static void on_attach(PlanStep *s) {
                 if (p->progress_news)
                         tell_progress(s);
                 return;
+        case STATE_TELLING:
+        case STATE_GATHERING:
+        case STATE_REBOOTING:
+                tell_rebooting(s);
+                return;
         case STATE_ENDING:
                 if (p->has_result)
                         tell_result(s);
+                else if (p->paused == PLAN_OUTCOME_RETRY)
+                        tell_deferred(s, whole_seconds(p->due_at - MIN_OF(p->due_at, s->event->now)));
+                else if (p->paused == PLAN_OUTCOME_REBOOT)
+                        tell_rebooting(s);
                 else
                         tell_attached(s);
                 return;
@@ -896,6 +1232,9 @@ static void on_disconnected(PlanStep *s) {
         case STATE_RUNNING:
         case STATE_STOPPING:
         case STATE_CLEANING:
+        case STATE_TELLING:
+        case STATE_GATHERING:
+        case STATE_REBOOTING:
         case STATE_ENDING:
         case STATE_GONE:
         case STATE_COUNT:
@@ -905,16 +1244,52 @@ static void on_disconnected(PlanStep *s) {
 
 /* ---- time ---- */
 
+/* What can still be given up because the service's deadline is near. */
+static bool minds_deadline(const Plan *p) {
+        return p->state == STATE_RUNNING || p->state == STATE_WAITING || p->state == STATE_TELLING ||
+                p->state == STATE_GATHERING;
+}
+
+static void stop_for(PlanStep *s, PlanWhy why, const char *text) {
+        s->p->why = why;
+        plan_add_log(s, LEVEL_INFO, NULL, "%s, stopping the handler", text);
+        enter_state(s, STATE_STOPPING);
+        begin_kill(s);
+}
+
+static void near_the_deadline(PlanStep *s) {
+        char text[WIRE_REASON_MAX];
+
+        if (s->p->state == STATE_RUNNING) {
+                stop_for(s, WHY_DEADLINE, "the service's own deadline is near");
+                return;
+        }
+        plan_format(text, sizeof text, "%s, and %s", near_deadline,
+                    s->p->state == STATE_WAITING ? "no slot was free" : "the device could not be rebooted yet");
+        finish_failed(s, text);
+}
+
+static void reboot_overdue(PlanStep *s) {
+        char text[WIRE_REASON_MAX];
+
+        plan_format(text, sizeof text, "the reboot did not come within %llu s",
+                    (unsigned long long) whole_seconds(s->p->config.reboot_timeout_usec));
+        finish_failed(s, text);
+}
+
 static void on_timer(PlanStep *s) {
         uint64_t now = s->event->now;
         Plan *p = s->p;
 
-        if (p->state == STATE_RUNNING && now >= p->timeout_at) {
-                p->why = WHY_TIMEOUT;
-                plan_add_log(s, LEVEL_INFO, NULL, "timed out, stopping the handler");
-                enter_state(s, STATE_STOPPING);
-                begin_kill(s);
-        } else if (p->tree && now >= p->kill_at) {
+        if (p->state == STATE_RUNNING && now >= p->timeout_at)
+                stop_for(s, WHY_TIMEOUT, "timed out");
+        else if (minds_deadline(p) && now >= p->deadline_at)
+                near_the_deadline(s);
+        else if (p->state == STATE_TELLING && now >= p->told_by)
+                gather_slots(s);
+        else if (p->state == STATE_REBOOTING && now >= p->reboot_by)
+                reboot_overdue(s);
+        else if (p->tree && now >= p->kill_at) {
                 if (p->killed_with == 0) {
                         begin_kill(s);
                 } else {
@@ -940,7 +1315,9 @@ uint64_t plan_deadline(const Plan *p) {
                 at = MIN_OF(at, p->progress_next);
         if (p->state == STATE_FINISHED && p->durable)
                 at = MIN_OF(at, p->ack_by);
-        return at;
+        if (minds_deadline(p))
+                at = MIN_OF(at, p->deadline_at);
+        return MIN_OF(at, MIN_OF(p->told_by, p->reboot_by));
 }
 
 /* ---- the step ---- */
@@ -996,8 +1373,13 @@ static void dispatch(PlanStep *s) {
                 on_timer(s);
                 return;
         case PLAN_EVENT_TOLD:
+                on_told(s);
+                return;
         case PLAN_EVENT_REBOOT_FAILED:
+                on_reboot_failed(s);
+                return;
         case PLAN_EVENT_DEADLINE:
+                on_deadline(s);
                 return;
         }
 }
@@ -1029,6 +1411,7 @@ int plan_new(const PlanConfig *config, Plan **ret) {
         p->attempt = 1;
         p->percent = -1;
         p->timeout_at = p->kill_at = p->ack_by = USEC_NEVER;
+        p->deadline_at = p->told_by = p->reboot_by = USEC_NEVER;
         *ret = p;
         return 0;
 }

@@ -36,6 +36,34 @@ const char *plan_signal_name(int number, char buf[static PLAN_SIGNAL_NAME_MAX]) 
         return buf;
 }
 
+/* ---- exit codes ---- */
+
+static const PlanExitRule built_in[] = {
+        { 0, 0, PLAN_OUTCOME_SUCCESS },
+        { 65, 65, PLAN_OUTCOME_REJECT },
+        { 75, 75, PLAN_OUTCOME_RETRY },
+        { 194, 194, PLAN_OUTCOME_REBOOT },
+        { 0, 255, PLAN_OUTCOME_FAILURE },
+};
+
+static const PlanExitRule *find_rule(const PlanExitRule *rules, size_t n, int code) {
+        for (size_t i = 0; i < n; i++)
+                if (code >= rules[i].from && code <= rules[i].to)
+                        return &rules[i];
+        return NULL;
+}
+
+PlanOutcome plan_outcome(const Plan *p) {
+        const PlanStepConfig *step = &p->config.steps[p->step];
+        const PlanExitRule *rule = find_rule(step->exit_rules, step->n_exit_rules, p->code);
+
+        if (!rule)
+                rule = find_rule(p->config.exit_rules, p->config.n_exit_rules, p->code);
+        if (!rule)
+                rule = find_rule(built_in, ELEMENTSOF(built_in), p->code);
+        return rule ? rule->outcome : PLAN_OUTCOME_FAILURE;
+}
+
 /* ---- details ---- */
 
 static const char *step_name(const Plan *p, uint32_t step) {
@@ -48,7 +76,7 @@ void plan_subject(const Plan *p, uint32_t step, char *ret, size_t size) {
         if (p->config.n_steps > 1)
                 plan_format(ret, size, "step %u/%zu%s%s", step + 1, p->config.n_steps, name[0] ? " " : "", name);
         else
-                plan_format(ret, size, "%s", name[0] ? name : "the handler");
+                plan_format(ret, size, "%s", name[0] ? name : p->config.steps[step].command ? "the command" : "the handler");
 }
 
 /* A value as the service takes it; an empty one is left out. */
@@ -107,6 +135,16 @@ static int put_exit(const Plan *p, ProtoDetails *d) {
         char buf[PLAN_SIGNAL_NAME_MAX];
 
         return p->signalled ? put(d, "signal", plan_signal_name(p->code, buf)) : put_number(d, "exitCode", p->code);
+}
+
+int plan_paused_details(const Plan *p, const char *reason, ProtoDetails *ret) {
+        int r = put_head(p, ret);
+
+        if (r == 0)
+                r = put(ret, "reason", reason);
+        if (r == 0 && p->exited)
+                r = put_exit(p, ret);
+        return r < 0 ? r : put_own(p, ret);
 }
 
 /* report_output: after a failure both ends, unless "never"; after success what was asked for. */

@@ -72,6 +72,7 @@ typedef struct Bench {
         Plan *plan;
         PlanConfig config;
         PlanStepConfig steps[3];
+        PlanExitRule rules[4], step_rules[2];
         uint64_t now;
         int failing_persist; /* the n-th PERSIST from here fails; 0 = none */
         bool short_of_memory; /* every event first fails in each of its allocations */
@@ -102,6 +103,8 @@ static void bench_init(Bench *b) {
                 .document = "{}",
                 .document_len = 2,
                 .max_attempts = 2,
+                .retry_delay_usec = 60 * USEC_PER_SEC,
+                .reboot_timeout_usec = 900 * USEC_PER_SEC,
         };
 }
 
@@ -138,6 +141,8 @@ static void trace_tell(Bench *b, const PlanAction *a) {
                 put(b, "T:plan-%s", wire_phase_name(m->phase));
         else if (m->type == WIRE_ATTACHED)
                 put(b, "T:attached-%s", wire_run_state_name(m->state));
+        else if (m->type == WIRE_DEFERRED)
+                put(b, "T:deferred+%llu", (unsigned long long) m->seconds);
         else
                 put(b, "T:%s", wire_type_name(m->type));
 }
@@ -164,12 +169,16 @@ static void trace_persist(Bench *b, const PlanAction *a) {
         case RECORD_DEFERRED:
                 put(b, "P:deferred%u.%u/%u+%llu", a->entry.step, a->entry.attempt, a->entry.restarts,
                     (unsigned long long) a->entry.delay);
+                ck_assert_str_eq(a->entry.boot_id, b->config.boot_id);
+                ck_assert_uint_eq(a->entry.at, b->now);
                 break;
         case RECORD_DOCUMENT:
                 put(b, "P:document");
+                ck_assert_str_eq(a->entry.document, b->config.document);
                 break;
         case RECORD_REBOOTING:
                 put(b, "P:rebooting%u.%u/%u", a->entry.step, a->entry.attempt, a->entry.restarts);
+                ck_assert_str_eq(a->entry.boot_id, b->config.boot_id);
                 break;
         case RECORD_TYPE_COUNT:
                 ck_abort();
@@ -195,7 +204,11 @@ static void trace_action(Bench *b, const PlanAction *a) {
                 put(b, "reboot");
                 break;
         case PLAN_ACTION_FORK:
-                put(b, "fork%u.%u%s", a->step, a->attempt, a->phase == WIRE_PHASE_RERUN ? "r" : "");
+                put(b, "fork%u.%u%s", a->step, a->attempt,
+                    a->phase == WIRE_PHASE_RERUN         ? "r"
+                    : a->phase == WIRE_PHASE_RETRY       ? "t"
+                    : a->phase == WIRE_PHASE_POST_REBOOT ? "b"
+                                                         : "");
                 break;
         case PLAN_ACTION_RELEASE:
                 put(b, "release");
@@ -280,30 +293,55 @@ static void pass(Bench *b, uint64_t usec) {
         b->now = until;
 }
 
-/* [c|a|d]open[P|S|B|F|X]: how the life begins and what the record says. */
+/* P prepared, S started, B in another boot, X restarted as often as may be, F has a result; D deferred, E in another boot, R rebooting,
+ * N in another boot. */
+static void script_record(char how, RecordState *ret) {
+        const char *boot = strchr("BEN", how) ? "boot-0" : "boot-1";
+        RecordEntry *attempt = how == 'D' || how == 'E' ? &ret->deferred : how == 'R' || how == 'N' ? &ret->rebooting : NULL;
+
+        ret->phase = how == 'P' ? RECORD_IS_PREPARED
+                     : how == 'F' ? RECORD_HAS_RESULT
+                     : attempt == &ret->deferred ? RECORD_IS_DEFERRED
+                     : attempt ? RECORD_IS_REBOOTING
+                               : RECORD_IS_STARTED;
+        if (how == 'F') {
+                ret->result.status = PROTO_STATUS_FAILED;
+                ck_assert_int_eq(proto_details_set(&ret->result.details, "reason", "old"), 0);
+        }
+        if (how == 'P' || how == 'F')
+                return;
+        ret->started = (RecordEntry) { .type = RECORD_STARTED, .attempt = 1, .pid = 7, .restarts = how == 'X' ? 2 : 0 };
+        (void) strcpy(ret->started.boot_id, boot);
+        if (!attempt)
+                return;
+        *attempt = (RecordEntry) { .attempt = 1, .restarts = 1, .retries = 1, .at = 1000000, .delay = 60 };
+        (void) strcpy(attempt->boot_id, boot);
+}
+
+/* [c|a|d|t]open[RECORD][=][~]: how the life begins (t: by an attach) and what the record says; =: with another document than the
+ * record's, ~: which is refused. */
 static bool script_open(Bench *b, const char *word) {
         RecordState record CLEANUP_RECORD_STATE = { .key = b->config.key, .claim = "OldClaim" };
         PlanEvent event = { .type = PLAN_EVENT_OPEN, .record = &record };
         const char *at = word;
 
-        event.open = *at == 'c' ? PLAN_OPEN_CANCEL : *at == 'a' ? PLAN_OPEN_ACK : *at == 'd' ? PLAN_OPEN_DROP : PLAN_OPEN_RUN;
+        event.open = *at == 'c'   ? PLAN_OPEN_CANCEL
+                     : *at == 'a' ? PLAN_OPEN_ACK
+                     : *at == 'd' ? PLAN_OPEN_DROP
+                     : *at == 't' ? PLAN_OPEN_ATTACH
+                                  : PLAN_OPEN_RUN;
         at += event.open != PLAN_OPEN_RUN;
-        if (strncmp(at, "open", 4) != 0 || strlen(at) > 5)
+        if (strncmp(at, "open", 4) != 0)
                 return false;
-        at += 4;
-        if (*at == 'P')
-                record.phase = RECORD_IS_PREPARED;
-        if (*at == 'S' || *at == 'B' || *at == 'X') {
-                record.phase = RECORD_IS_STARTED;
-                record.started = (RecordEntry) { .type = RECORD_STARTED, .attempt = 1, .pid = 7 };
-                record.started.restarts = *at == 'X' ? 2 : 0;
-                (void) strcpy(record.started.boot_id, *at == 'B' ? "boot-0" : "boot-1");
-        }
-        if (*at == 'F') {
-                record.phase = RECORD_HAS_RESULT;
-                record.result.status = PROTO_STATUS_FAILED;
-                ck_assert_int_eq(proto_details_set(&record.result.details, "reason", "old"), 0);
-        }
+        for (at += 4; *at != '\0'; at++)
+                if (*at == '=') {
+                        record.document = strdup("{\"former\":1}");
+                        record.document_len = strlen(record.document);
+                } else if (*at == '~') {
+                        event.text = "steps: missing";
+                        event.text_len = strlen(event.text);
+                } else
+                        script_record(*at, &record);
         feed(b, event);
         return true;
 }
@@ -323,6 +361,12 @@ static bool script_setting(Bench *b, const char *word) {
                 b->steps[0].kill_grace_usec = 0;
         else if (strcmp(word, "notimeout") == 0)
                 b->steps[0].timeout_usec = 0;
+        else if (strcmp(word, "finish") == 0)
+                b->steps[0].on_cancel = PLAN_CANCEL_FINISH;
+        else if (strcmp(word, "patient") == 0)
+                b->config.max_attempts = 20;
+        else if (strcmp(word, "never") == 0)
+                b->config.max_attempts = 0;
         else if (strncmp(word, "stderr<=", 8) == 0)
                 b->steps[0].allow_stderr = atoi(word + 8);
         else
@@ -338,7 +382,7 @@ static void script_event(Bench *b, const char *word) {
                 { "go", PLAN_EVENT_GO },         { "slot", PLAN_EVENT_SLOT_TAKEN },  { "empty", PLAN_EVENT_TREE_EMPTY },
                 { "cancel", PLAN_EVENT_CANCEL }, { "stop", PLAN_EVENT_STOP },        { "attach", PLAN_EVENT_ATTACH },
                 { "ack", PLAN_EVENT_ACK },       { "gone", PLAN_EVENT_DISCONNECTED }, { "drop", PLAN_EVENT_DROP },
-                { "tick", PLAN_EVENT_TIMER },
+                { "tick", PLAN_EVENT_TIMER },    { "told", PLAN_EVENT_TOLD },
         };
         PlanEvent e = { .type = PLAN_EVENT_EXITED };
         char *end;
@@ -348,7 +392,11 @@ static void script_event(Bench *b, const char *word) {
                         feed(b, (PlanEvent) { .type = plain[i].type });
                         return;
                 }
-        if (strcmp(word, "forked") == 0) {
+        if (strncmp(word, "deadline", 8) == 0) {
+                feed(b, (PlanEvent) { .type = PLAN_EVENT_DEADLINE, .seconds = strtoull(word + 8, NULL, 10) });
+        } else if (strcmp(word, "noreboot") == 0) {
+                feed(b, (PlanEvent) { .type = PLAN_EVENT_REBOOT_FAILED, .text = "systemctl: no such file", .text_len = 23 });
+        } else if (strcmp(word, "forked") == 0) {
                 feed(b, (PlanEvent) { .type = PLAN_EVENT_FORKED, .pid = 42, .start_time = 5 });
         } else if (strcmp(word, "startfail") == 0) {
                 feed(b, (PlanEvent) { .type = PLAN_EVENT_START_FAILED, .text = "no such file", .text_len = 12 });
@@ -535,6 +583,130 @@ static const struct {
         { "! openS ack", "( P:FAILED fails) T:FAILED bury:FAILED exit" },
         { "rerun openS go slot ! forked", "T:plan-rerun slot fork0.2r ( P:started0.2/1 fails) KILL T:unable exit" },
 
+        /* retry: recorded, told, and left to the next runner */
+        { "open go slot forked exit75. empty", TO_RUN " P:deferred0.1/1+60 T:deferred+60 exit" },
+        { "open go slot forked exit75 empty", TO_RUN " TERM P:deferred0.1/1+60 T:deferred+60 exit" },
+        { "open go slot forked gone exit75. empty", TO_RUN " P:deferred0.1/1+60 T:deferred+60 exit" },
+        { "2steps open go slot forked exit0. empty forked exit75. empty",
+          TO_RUN " fork1.1 T:progress P:started1.1 release P:deferred1.1/1+60 T:deferred+60 exit" },
+        { "never open go slot forked exit75. empty", TO_RUN " P:FAILED T:FAILED" },
+        { "never ignore 2steps open go slot forked exit75. empty", TO_RUN " fork1.1 T:progress" },
+        { "open go slot forked cancel exit75. empty", TO_RUN " TERM P:CANCELED T:CANCELED" },
+        { "open go slot forked +60000 exit75. empty", TO_RUN " TERM P:FAILED T:FAILED" },
+        { "open go slot forked exit75 stop", TO_RUN " TERM P:deferred0.1/1+60 T:deferred+60" },
+        { "open go slot forked exit75 stop +1500 attach empty", TO_RUN " TERM P:deferred0.1/1+60 T:deferred+60 T:deferred+59 exit" },
+        { "open go slot forked exit75 stop cancel empty", TO_RUN " TERM P:deferred0.1/1+60 T:deferred+60 P:CANCELED T:CANCELED exit" },
+        { "open go slot forked ! exit75. empty ack", TO_RUN " ( P:deferred0.1/1+60 fails) P:FAILED T:FAILED bury:FAILED exit" },
+        { "openD", "T:deferred+60 exit" },
+        { "+59000 openD", "T:deferred+1 exit" },
+        { "+59001 openD", "T:deferred+1 exit" },
+        { "+60000 openD go slot forked", "T:plan-retry slot fork0.2t P:started0.2/1 release" },
+        { "+60000 openD go slot forked exit75. empty",
+          "T:plan-retry slot fork0.2t P:started0.2/1 release P:deferred0.2/2+120 T:deferred+120 exit" },
+        { "+60000 openD go slot forked exit194. empty",
+          "T:plan-retry slot fork0.2t P:started0.2/1 release P:rebooting0.2/2 T:rebooting" },
+        { "2steps +60000 openD go slot forked exit0. empty forked exit75. empty",
+          "T:plan-retry slot fork0.2t P:started0.2/1 release fork1.1 T:progress P:started1.1/1 release P:deferred1.1/2+60 "
+          "T:deferred+60 exit" },
+        { "+60000 openD=", "P:document T:plan-retry" },
+        { "+60000 ! openD=", "( P:document fails) T:unable exit" },
+        { "+60000 openD~ ack", "P:FAILED T:FAILED bury:FAILED exit" },
+        { "openD~", "T:deferred+60 exit" },
+        { "+60000 openD gone", "T:plan-retry exit" },
+        { "+60000 openD drop", "T:plan-retry bury:CANCELED exit" },
+        { "+60000 openD cancel ack", "T:plan-retry P:CANCELED T:CANCELED bury:CANCELED exit" },
+        { "+60000 openD go slot ! forked", "T:plan-retry slot fork0.2t ( P:started0.2/1 fails) KILL T:unable exit" },
+        { "openE go slot forked", "T:plan-retry slot fork0.2t P:started0.2/1 release" },
+        { "topenD", "T:deferred+60 exit" },
+        { "+99000 topenD", "T:deferred+0 exit" },
+        { "topenE=", "T:deferred+0 exit" },
+        { "copenD ack", "P:CANCELED T:CANCELED bury:CANCELED exit" },
+        { "aopenD", "bury:CANCELED exit" },
+        { "dopenD", "bury:CANCELED exit" },
+
+        /* reboot: recorded, told, and nothing else runs */
+        { "open go slot forked exit194. empty", TO_RUN " P:rebooting0.1/1 T:rebooting" },
+        { "open go slot forked exit194. empty told slot", TO_RUN " P:rebooting0.1/1 T:rebooting all-slots reboot" },
+        { "open go slot forked exit194. empty slot told told slot slot",
+          TO_RUN " P:rebooting0.1/1 T:rebooting all-slots reboot" },
+        { "open go slot forked exit194. empty +9999", TO_RUN " P:rebooting0.1/1 T:rebooting" },
+        { "open go slot forked exit194. empty +10000 told slot", TO_RUN " P:rebooting0.1/1 T:rebooting all-slots reboot" },
+        { "open go slot forked exit194. empty gone +10000 slot", TO_RUN " P:rebooting0.1/1 T:rebooting all-slots reboot" },
+        { "open go slot forked exit194. empty told +9999999 slot", TO_RUN " P:rebooting0.1/1 T:rebooting all-slots reboot" },
+        { "open go slot forked exit194. empty attach told attach slot attach",
+          TO_RUN " P:rebooting0.1/1 T:rebooting T:rebooting all-slots T:rebooting reboot T:rebooting" },
+        { "open go slot forked exit194. empty told slot +899999", TO_RUN " P:rebooting0.1/1 T:rebooting all-slots reboot" },
+        { "open go slot forked exit194. empty told slot +900000 ack",
+          TO_RUN " P:rebooting0.1/1 T:rebooting all-slots reboot P:FAILED T:FAILED bury:FAILED exit" },
+        { "ignore 2steps open go slot forked exit194. empty told slot +900000",
+          TO_RUN " P:rebooting0.1/1 T:rebooting all-slots reboot P:FAILED T:FAILED" },
+        { "open go slot forked exit194. empty told slot noreboot",
+          TO_RUN " P:rebooting0.1/1 T:rebooting all-slots reboot P:FAILED T:FAILED" },
+        { "open go slot forked exit194. empty told noreboot",
+          TO_RUN " P:rebooting0.1/1 T:rebooting all-slots P:FAILED T:FAILED" },
+        { "open go slot forked noreboot exit0. empty", TO_RUN " P:SUCCEEDED T:SUCCEEDED" },
+        { "never open go slot forked exit194. empty", TO_RUN " P:FAILED T:FAILED" },
+        { "open go slot forked exit194. empty cancel ack",
+          TO_RUN " P:rebooting0.1/1 T:rebooting P:CANCELED T:CANCELED bury:CANCELED exit" },
+        { "open go slot forked exit194. empty told cancel",
+          TO_RUN " P:rebooting0.1/1 T:rebooting all-slots P:CANCELED T:CANCELED" },
+        { "open go slot forked exit194. empty told slot cancel",
+          TO_RUN " P:rebooting0.1/1 T:rebooting all-slots reboot P:CANCELED T:CANCELED" },
+        { "open go slot forked exit194. empty drop", TO_RUN " P:rebooting0.1/1 T:rebooting bury:CANCELED exit" },
+        { "open go slot forked exit194. empty stop", TO_RUN " P:rebooting0.1/1 T:rebooting exit" },
+        { "open go slot forked exit194. empty told slot stop", TO_RUN " P:rebooting0.1/1 T:rebooting all-slots reboot exit" },
+        { "open go slot forked exit194 stop attach empty", TO_RUN " TERM P:rebooting0.1/1 T:rebooting T:rebooting exit" },
+        { "open go slot forked ! exit194. empty", TO_RUN " ( P:rebooting0.1/1 fails) P:FAILED T:FAILED" },
+        { "openR told slot", "T:rebooting all-slots reboot" },
+        { "topenR +10000", "T:rebooting all-slots" },
+        { "openR~", "P:FAILED T:FAILED" },
+        { "copenR ack", "P:CANCELED T:CANCELED bury:CANCELED exit" },
+        { "dopenR", "bury:CANCELED exit" },
+        { "openN", "T:attached-started slot" },
+        { "topenN slot forked", "T:attached-started slot fork0.2b P:started0.2/1 release" },
+        { "topenN gone slot forked exit0. empty",
+          "T:attached-started slot fork0.2b P:started0.2/1 release P:SUCCEEDED T:SUCCEEDED exit" },
+        { "topenN go attach slot forked", "T:attached-started slot T:attached-started fork0.2b P:started0.2/1 release" },
+        { "topenN slot forked exit194. empty",
+          "T:attached-started slot fork0.2b P:started0.2/1 release P:rebooting0.2/2 T:rebooting" },
+        { "topenN slot ! forked", "T:attached-started slot fork0.2b ( P:started0.2/1 fails) KILL T:unable exit" },
+        { "topenN stop", "T:attached-started slot exit" },
+        { "topenN cancel", "T:attached-started slot P:CANCELED T:CANCELED" },
+        { "topenN~", "P:FAILED T:FAILED" },
+        { "copenN ack", "P:CANCELED T:CANCELED bury:CANCELED exit" },
+
+        /* on_cancel = finish: what runs may end, and nothing else starts */
+        { "finish open go slot forked cancel cancel +59000", TO_RUN },
+        { "finish open go slot forked cancel exit0. empty ack", TO_RUN " P:CANCELED T:CANCELED bury:CANCELED exit" },
+        { "finish 2steps open go slot forked cancel exit0. empty", TO_RUN " P:CANCELED T:CANCELED" },
+        { "finish open go slot forked cancel exit75. empty", TO_RUN " P:CANCELED T:CANCELED" },
+        { "finish open go slot forked cancel exit194. empty", TO_RUN " P:CANCELED T:CANCELED" },
+        { "finish open go slot forked cancel +60000 sig15. empty", TO_RUN " TERM P:CANCELED T:CANCELED" },
+        { "finish open go slot forked cancel say:50 +1000", TO_RUN },
+        { "finish open go slot forked cancel stop", TO_RUN " P:CANCELED T:CANCELED TERM" },
+        { "finish rerun open go slot forked cancel stop", TO_RUN " P:CANCELED T:CANCELED TERM" },
+        { "finish open go slot forked cancel attach", TO_RUN " T:attached-started" },
+        { "finish open go slot forked ack exit0. empty", TO_RUN " bury:CANCELED exit" },
+        { "finish open go cancel", TO_GO " P:CANCELED T:CANCELED" },
+
+        /* the service's own deadline: half of it, or 30 s before it, whichever is later; the newest counts */
+        { "open go slot forked deadline40 +19999", TO_RUN },
+        { "open go slot forked deadline40 +20000", TO_RUN " TERM" },
+        { "open go slot forked deadline60 +29999", TO_RUN },
+        { "open go slot forked deadline60 +30000 sig15. empty", TO_RUN " TERM P:FAILED T:FAILED" },
+        { "notimeout open go slot forked deadline1000 +969999", TO_RUN },
+        { "notimeout open go slot forked deadline1000 +970000", TO_RUN " TERM" },
+        { "open go slot forked deadline0 tick", TO_RUN " TERM" },
+        { "open go slot forked deadline40 deadline600 +59999", TO_RUN },
+        { "ignore 2steps open go slot forked deadline40 +20000 sig15. empty", TO_RUN " TERM P:FAILED T:FAILED" },
+        { "open go deadline40 +20000", TO_GO " P:FAILED T:FAILED" },
+        { "open deadline40 +20000 go slot forked tick", TO_RUN " TERM" },
+        { "open go slot forked exit194. empty told deadline40 +20000",
+          TO_RUN " P:rebooting0.1/1 T:rebooting all-slots P:FAILED T:FAILED" },
+        { "open go slot forked exit194. empty told slot deadline40 +20000",
+          TO_RUN " P:rebooting0.1/1 T:rebooting all-slots reboot" },
+        { "open go slot forked deadline40 cancel +20000", TO_RUN " TERM KILL KILL KILL KILL KILL KILL KILL KILL KILL KILL KILL" },
+
         /* what a record says when a life begins */
         { "openP", "T:plan-run" },
         { "openP go slot forked", "T:plan-run slot fork0.1 P:started0.1 release" },
@@ -597,7 +769,7 @@ END_TEST
 START_TEST(exit_code) {
         Bench b CLEANUP_BENCH;
         char script[64], text[64];
-        const char *status = _i == 0 ? "SUCCEEDED" : _i == 65 ? "REJECTED" : "FAILED";
+        const char *status = _i == 0 ? "SUCCEEDED" : _i == 65 ? "REJECTED" : _i == 75 || _i == 194 ? "" : "FAILED";
 
         bench_init(&b);
         (void) snprintf(script, sizeof script, "open go slot forked exit%d. empty", _i);
@@ -605,6 +777,10 @@ START_TEST(exit_code) {
         ck_assert_str_eq(proto_status_name(b.last_tell.message.status), status);
         (void) snprintf(text, sizeof text, "%d", _i);
         ck_assert_str_eq(detail(&b, "exitCode"), _i == 0 ? "" : text);
+        if (_i == 75 || _i == 194) {
+                ck_assert_int_eq(b.last_tell.message.type, _i == 75 ? WIRE_DEFERRED : WIRE_REBOOTING);
+                return;
+        }
         ck_assert_str_eq(detail(&b, "signal"), "");
         (void) snprintf(text, sizeof text, "exited with status %d", _i);
         ck_assert_str_eq(detail(&b, "reason"), _i == 0 ? "" : text);
@@ -665,8 +841,29 @@ static const struct {
         { "open go slot startfail", "exitCode", "" },
         { "stderr<=1 open go slot forked exit0. empty", "reason", "wrote 2 lines to stderr, 1 are allowed" },
         { "stderr<=1 open go slot forked exit7. empty", "reason", "exited with status 7" },
-        { "open go slot forked exit75. empty", "reason", "exited with status 75" },
-        { "open go slot forked exit194. empty", "reason", "exited with status 194" },
+        { "open go slot forked exit75. empty", "reason", "deferred: will be tried again in 60 s (restart 1 of 2)" },
+        { "open go slot forked exit75. empty", "step", "1/1 Get" },
+        { "open go slot forked exit75. empty", "claim", "NewClaim" },
+        { "open go slot forked exit75. empty", "exitCode", "75" },
+        { "open go slot forked exit75. empty", "stderr", "" },
+        { "+50000 openD", "reason", "deferred: will be tried again in 10 s (restart 1 of 2)" },
+        { "+50000 openD", "claim", "OldClaim" },
+        { "2steps +60000 openD~", "reason", "the job document is refused by now: steps: missing" },
+        { "never open go slot forked exit75. empty", "reason", "gave up after 0 restarts: exited with status 75" },
+        { "2steps openN slot forked exit194. empty +10000 slot", "reason",
+          "rebooting: the step goes on after it (restart 2 of 2)" },
+        { "open go slot forked exit194. empty", "exitCode", "194" },
+        { "openR", "exitCode", "" },
+        { "open go slot forked exit194. empty told slot +900000", "reason", "the reboot did not come within 900 s" },
+        { "2steps open go slot forked exit194. empty told slot noreboot", "reason",
+          "step 1/2 Get: the device cannot be rebooted: systemctl: no such file" },
+        { "open go slot forked ! exit75. empty", "reason", "exited with status 75, but the retry cannot be recorded: No space" },
+        { "open go slot forked ! exit194. empty", "reason", "exited with status 194, but the reboot cannot be recorded: No space" },
+        { "open go slot forked deadline40 +20000 sig15. empty", "reason", "timed out: the service's own deadline is near" },
+        { "open go slot forked deadline40 +20000 sig15. empty", "stderr", "err" },
+        { "open go deadline40 +20000", "reason", "timed out: the service's own deadline is near, and no slot was free" },
+        { "open go slot forked exit194. empty told deadline40 +20000", "reason",
+          "timed out: the service's own deadline is near, and the device could not be rebooted yet" },
         { "openS", "reason", "interrupted: Get was cut off when its runner was killed" },
         { "openB", "reason", "interrupted: Get was cut off when the device went down" },
         { "2steps openB", "reason", "interrupted: step 1/2 Get was cut off when the device went down" },
@@ -782,17 +979,106 @@ START_TEST(plan_says_how_long) {
         static const struct {
                 const char *script;
                 uint64_t seconds;
-        } cases[] = { { "open", 70 }, { "3steps open", 210 }, { "2steps notimeout open", 0 }, { "rerun 2steps openS", 140 } };
+                WireType told;
+        } cases[] = {
+                { "open", 70, WIRE_PLAN },
+                { "3steps open", 210, WIRE_PLAN },
+                { "2steps notimeout open", 0, WIRE_PLAN },
+                { "rerun 2steps openS", 140, WIRE_PLAN },
+                { "openE", 70, WIRE_PLAN },
+                { "2steps open go slot forked exit75. empty", 200, WIRE_DEFERRED },
+                { "notimeout open go slot forked exit75. empty", 0, WIRE_DEFERRED },
+                { "2steps +50000 openD", 150, WIRE_DEFERRED },
+                { "2steps open go slot forked exit194. empty", 1040, WIRE_REBOOTING },
+                { "notimeout openR", 0, WIRE_REBOOTING },
+        };
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
                 Bench b CLEANUP_BENCH;
 
                 bench_init(&b);
                 run_script(&b, cases[i].script);
-                ck_assert_int_eq(b.last_tell.message.type, WIRE_PLAN);
+                ck_assert_int_eq(b.last_tell.message.type, cases[i].told);
                 ck_assert_uint_eq(b.last_tell.message.max_seconds, cases[i].seconds);
-                ck_assert_uint_eq(b.last_tell.message.steps, b.config.n_steps);
+                ck_assert_uint_eq(b.last_tell.message.steps, cases[i].told == WIRE_PLAN ? b.config.n_steps : 0);
         }
+}
+END_TEST
+
+/* Doubled each time, up to an hour; a step that passed begins anew, and so does one after a reboot. */
+START_TEST(delays_of_retries) {
+        static const struct {
+                uint64_t first;
+                uint32_t retries;
+                uint64_t delay;
+        } cases[] = {
+                { 60, 0, 60 },   { 60, 1, 120 },       { 60, 5, 1920 },          { 60, 6, 3600 }, { 60, UINT32_MAX - 1, 3600 },
+                { 1, 0, 1 },     { 1, 11, 2048 },      { 1, 12, 3600 },          { 0, 9, 0 },     { 9999, 0, 3600 },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                RecordState record = { .phase = RECORD_IS_DEFERRED, .claim = "OldClaim" };
+                Bench b CLEANUP_BENCH;
+                char want[32];
+
+                bench_init(&b);
+                b.config.retry_delay_usec = cases[i].first * USEC_PER_SEC;
+                record.key = b.config.key;
+                record.deferred = (RecordEntry) { .attempt = 1, .restarts = 1, .retries = cases[i].retries };
+                run_script(&b, "+0");
+                feed(&b, (PlanEvent) { .type = PLAN_EVENT_OPEN, .record = &record });
+                run_script(&b, "go slot forked exit75. empty");
+                (void) snprintf(want, sizeof want, "/2+%llu T:deferred+%llu exit", (unsigned long long) cases[i].delay,
+                                (unsigned long long) cases[i].delay);
+                ck_assert_msg(strstr(b.trace.data, want), "case %zu: %s", i, b.trace.data);
+        }
+}
+END_TEST
+
+/* The step's rules come before the general ones, and these before what is built in; the first that fits counts. */
+START_TEST(rules_of_exit_codes) {
+        static const struct {
+                int code;
+                const char *trace;
+        } cases[] = {
+                { 0, "T:FAILED" },      { 1, "T:FAILED" },     { 3, "T:deferred+60" },  { 9, "T:FAILED" },
+                { 10, "T:SUCCEEDED" },  { 15, "T:REJECTED" },  { 19, "T:SUCCEEDED" },   { 20, "T:FAILED" },
+                { 65, "T:FAILED" },     { 75, "T:rebooting" }, { 194, "T:rebooting" },  { 255, "T:REJECTED" },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                Bench b CLEANUP_BENCH;
+                char script[64];
+
+                bench_init(&b);
+                b.rules[0] = (PlanExitRule) { 10, 19, PLAN_OUTCOME_SUCCESS };
+                b.rules[1] = (PlanExitRule) { 75, 75, PLAN_OUTCOME_REBOOT };
+                b.rules[2] = (PlanExitRule) { 65, 65, PLAN_OUTCOME_FAILURE };
+                b.rules[3] = (PlanExitRule) { 0, 3, PLAN_OUTCOME_FAILURE };
+                b.step_rules[0] = (PlanExitRule) { 3, 3, PLAN_OUTCOME_RETRY };
+                b.step_rules[1] = (PlanExitRule) { 15, 15, PLAN_OUTCOME_REJECT };
+                b.config.exit_rules = b.rules;
+                b.config.n_exit_rules = 4;
+                b.steps[0].exit_rules = b.step_rules;
+                b.steps[0].n_exit_rules = 2;
+                if (cases[i].code == 255)
+                        b.step_rules[1].to = 255;
+                (void) snprintf(script, sizeof script, "open go slot forked exit%d. empty", cases[i].code);
+                run_script(&b, script);
+                ck_assert_msg(strstr(b.trace.data, cases[i].trace), "code %d: %s", cases[i].code, b.trace.data);
+        }
+}
+END_TEST
+
+START_TEST(commands_have_no_handler) {
+        Bench b CLEANUP_BENCH;
+
+        bench_init(&b);
+        b.steps[0].name = NULL;
+        b.steps[0].command = true;
+        run_script(&b, "openS");
+        ck_assert_str_eq(detail(&b, "reason"), "interrupted: the command was cut off when its runner was killed");
+        ck_assert_str_eq(detail(&b, "step"), "1/1");
 }
 END_TEST
 
@@ -870,6 +1156,9 @@ typedef struct Truth {
         bool result_told;
         ProtoStatus told;
         bool unable_told;
+        bool stopped;
+        bool paused;           /* the record says that a restart is to come */
+        bool gathering, slots; /* all of them are wanted; are there */
         int releases;
 } Truth;
 
@@ -877,6 +1166,8 @@ typedef struct Truth {
 static void check_action(Truth *t, const PlanAction *a) {
         switch (a->type) {
         case PLAN_ACTION_PERSIST:
+                ck_assert_msg(!t->tree || a->entry.type != RECORD_DEFERRED || t->stopped, "deferred while something of it lives");
+                t->paused = a->entry.type == RECORD_DEFERRED || a->entry.type == RECORD_REBOOTING;
                 if (a->entry.type == RECORD_STARTED) {
                         ck_assert_msg(!t->started_durable[a->entry.step][a->entry.attempt], "an attempt recorded twice");
                         t->started_durable[a->entry.step][a->entry.attempt] = true;
@@ -884,6 +1175,7 @@ static void check_action(Truth *t, const PlanAction *a) {
                 break;
         case PLAN_ACTION_FORK:
                 ck_assert_msg(!t->tree, "a step is forked while something of the former lives");
+                ck_assert_msg(!t->paused, "a step is forked while a restart is pending");
                 t->step = a->step;
                 t->attempt = a->attempt;
                 t->gate = true;
@@ -922,9 +1214,13 @@ static void check_action(Truth *t, const PlanAction *a) {
         case PLAN_ACTION_EXIT:
                 ck_assert_msg(!t->tree, "exit with processes left");
                 break;
-        case PLAN_ACTION_TAKE_SLOT:
         case PLAN_ACTION_TAKE_ALL_SLOTS:
+                t->gathering = true;
+                break;
         case PLAN_ACTION_REBOOT:
+                ck_assert_msg(t->paused && t->slots && !t->tree, "a reboot that was not recorded, or with something alive");
+                break;
+        case PLAN_ACTION_TAKE_SLOT:
         case PLAN_ACTION_LOG:
         case PLAN_ACTION_BURY:
                 break;
@@ -935,6 +1231,7 @@ static void feed_truth(Truth *t, PlanEvent event) {
         PlanActions actions = {};
 
         event.now = t->b->now;
+        t->stopped |= event.type == PLAN_EVENT_STOP;
         ck_assert_int_eq(plan_step(t->b->plan, &event, &actions), 0);
         for (size_t i = 0; i < actions.n; i++) {
                 const PlanAction *a = &actions.item[i];
@@ -958,7 +1255,7 @@ static void exit_randomly(Truth *t, PlanEvent *e) {
         e->code = e->signalled ? 9 : codes[next_random(&t->random) % ELEMENTSOF(codes)];
         e->tree_empty = next_random(&t->random) % 2;
         t->passed[t->step] = (!e->signalled && e->code == 0) ||
-                (t->b->steps[t->step].ignore_failure && (e->signalled || e->code != 65));
+                (t->b->steps[t->step].ignore_failure && (e->signalled || (e->code != 65 && e->code != 194)));
         t->child = false;
 }
 
@@ -966,7 +1263,8 @@ static void exit_randomly(Truth *t, PlanEvent *e) {
 static bool pick_event(Truth *t, PlanEvent *e) {
         static const PlanEventType any[] = { PLAN_EVENT_GO,     PLAN_EVENT_GO,     PLAN_EVENT_GO,           PLAN_EVENT_CANCEL,
                                              PLAN_EVENT_STOP,   PLAN_EVENT_ATTACH, PLAN_EVENT_DISCONNECTED, PLAN_EVENT_ACK,
-                                             PLAN_EVENT_DROP,   PLAN_EVENT_TIMER,  PLAN_EVENT_PROGRESS };
+                                             PLAN_EVENT_DROP,   PLAN_EVENT_TIMER,  PLAN_EVENT_PROGRESS,     PLAN_EVENT_TOLD,
+                                             PLAN_EVENT_TOLD,   PLAN_EVENT_DEADLINE };
         const char *state = plan_state_name(t->b->plan);
         unsigned dice = (unsigned) (next_random(&t->random) % 100);
 
@@ -974,11 +1272,19 @@ static bool pick_event(Truth *t, PlanEvent *e) {
                 e->type = any[next_random(&t->random) % ELEMENTSOF(any)];
                 e->text = dice % 2 ? "50" : "a=b";
                 e->text_len = strlen(e->text);
+                e->seconds = next_random(&t->random) % 200;
                 return true;
         }
         if (dice < 40) {
                 t->b->now += next_random(&t->random) % (30 * USEC_PER_SEC);
                 e->type = PLAN_EVENT_TIMER;
+                return true;
+        }
+        if (t->gathering && !t->slots) {
+                t->slots = dice < 90;
+                e->type = t->slots ? PLAN_EVENT_SLOT_TAKEN : PLAN_EVENT_REBOOT_FAILED;
+                e->text = "why";
+                e->text_len = 3;
                 return true;
         }
         if (strcmp(state, "waiting") == 0) {
@@ -1012,21 +1318,26 @@ static bool pick_event(Truth *t, PlanEvent *e) {
 
 START_TEST(random_orders) {
         Bench b CLEANUP_BENCH;
-        static const char *const opens[] = { "open", "open", "open", "openP", "openS", "openB", "openF", "copenP", "copenS" };
+        static const char *const opens[] = { "open", "open", "open", "openP", "openS", "openB", "openF", "copenP", "copenS",
+                                              "openD", "openE=", "topenD", "openR", "openN", "topenN", "copenN" };
 
         for (uint64_t seed = (uint64_t) _i * 2000; seed < (uint64_t) (_i + 1) * 2000; seed++) {
                 Truth t = { .random = seed, .b = &b };
+                const char *open;
 
                 bench_init(&b);
                 b.config.n_steps = 1 + (size_t) (next_random(&t.random) % 3);
                 for (size_t i = 0; i < 3; i++) {
                         b.steps[i].ignore_failure = next_random(&t.random) % 3 == 0;
                         b.steps[i].on_interrupt = next_random(&t.random) % 2 ? PLAN_INTERRUPT_RERUN : PLAN_INTERRUPT_FAIL;
+                        b.steps[i].on_cancel = next_random(&t.random) % 2 ? PLAN_CANCEL_FINISH : PLAN_CANCEL_STOP;
                 }
                 /* A timeout that is ignored passes a step too. */
                 for (size_t i = 0; i < 3; i++)
                         t.passed[i] = b.steps[i].ignore_failure;
-                run_script(&b, opens[next_random(&t.random) % ELEMENTSOF(opens)]);
+                open = opens[next_random(&t.random) % ELEMENTSOF(opens)];
+                t.paused = strcmp(open, "openR") == 0;
+                run_script(&b, open);
                 for (int n = 0; n < 60 && !b.gone; n++) {
                         PlanEvent e = {};
 
@@ -1069,6 +1380,9 @@ static TCase *cases(void) {
         tcase_add_test(c, tails);
         tcase_add_test(c, everything_at_once_fits);
         tcase_add_test(c, plan_says_how_long);
+        tcase_add_test(c, delays_of_retries);
+        tcase_add_test(c, rules_of_exit_codes);
+        tcase_add_test(c, commands_have_no_handler);
         tcase_add_test(c, hostile_names_do_no_harm);
         tcase_add_test(c, started_is_told);
         tcase_add_test(c, bad_configurations);
