@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a system test starts from: a machine with the program installed and configured, a broker and a Jobs service outside of it."""
+
+import functools
+import json
+import pathlib
+import shutil
+import tempfile
+
+from harness import BUILD, LOCALHOST, LabTest, libconfig, run_quietly, wait_for
+from machine import Machine, fetch_debian
+
+UNITS = ["iot-jobs-runner.socket", "iot-jobs-agent.service"]
+
+
+@functools.cache
+def installed_layers():
+    """The layers of a machine with the program installed, as `meson install` does it; nothing is configured or started yet."""
+    debian = fetch_debian()
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="installed-"))
+    machine = Machine(directory / "machine", [debian])
+    machine.boot()
+    run_quietly("meson", "install", "-C", BUILD, "--no-rebuild", "--destdir", machine.root)
+    machine.run("systemd-sysusers")
+    machine.run("systemd-tmpfiles", "--create")
+    machine.run("journalctl", "--update-catalog")
+    machine.run("ldconfig")
+    machine.power_off()
+    layer = directory / "layer"
+    shutil.copytree(machine.upper, layer, symlinks=True, copy_function=shutil.copy2)
+    machine.close()
+    return layer, debian
+
+
+def prefix():
+    """Where the build installs."""
+    options = json.loads(run_quietly("meson", "introspect", "--buildoptions", BUILD))
+    return next(o["value"] for o in options if o["name"] == "prefix")
+
+
+class Scene(LabTest):
+    """setUp: broker, service and a booted machine with the program installed, configured, and not yet started."""
+
+    fresh = False  # a machine that has nothing of ours
+
+    def setUp(self):
+        super().setUp()
+        layers = (fetch_debian(),) if self.fresh else installed_layers()
+        self.machine = Machine(self.lab.directory / "machine", layers)
+        self.addCleanup(self.machine.close)
+        self.machine.boot()
+        if not self.fresh:
+            self.configure()
+
+    def story(self):
+        return self.machine.logs() + "\n" + self.lab.logs(40)
+
+    # -- the device's configuration --
+
+    def configure(self, name="agent.conf", **changes):
+        """Write the configuration, as an operator would: credentials that only root and the agent may read."""
+        m, cert, key = self.machine, *self.lab.device_cert
+        m.write("/etc/iot-jobs/root.pem", self.lab.authority.cert.read_bytes())
+        m.write("/etc/iot-jobs/device.pem", cert.read_bytes())
+        m.write("/etc/iot-jobs/device.key", key.read_bytes(), 0o640)
+        m.run("chown", "root:iot-jobs", "/etc/iot-jobs/device.key")
+        changes = {"state_directory": None, "runtime_directory": None, "runner": None, **changes}
+        changes["handlers"] = {"directories": ["/etc/iot-jobs/handlers.d", f"{prefix()}/lib/iot-jobs/handlers.d"],
+                               **changes.get("handlers", {})}
+        changes["credentials"] = {"ca_file": "/etc/iot-jobs/root.pem", "cert_file": "/etc/iot-jobs/device.pem",
+                                  "key_file": "/etc/iot-jobs/device.key", **changes.get("credentials", {})}
+        configuration = self.lab.config(**changes)
+        m.write(f"/etc/iot-jobs/{name}", "".join(f"{k} = {libconfig(v)};\n" for k, v in configuration.items()))
+
+    def supports(self, key, value):
+        """Whether this version does what a key asks for, by its own word."""
+        group, name = key.split(".")  # "not supported yet" is what a refusal of a known key says
+        self.machine.write("/root/key.conf", f'thing_name = "x"; endpoint = "x";\n{group} = {{ {name} = {libconfig(value)}; }};\n')
+        r = self.machine.run("iot-jobs-agent", "--config", "/root/key.conf", "--check-config", check=False)
+        return "not supported" not in r.stdout + r.stderr
+
+    def handler(self, name, body):
+        self.machine.write(f"/etc/iot-jobs/handlers.d/{name}", f"#!/bin/sh\n{body}\n", 0o755)
+
+    def start(self):
+        """As the manual says; until the agent has asked the service for its jobs."""
+        self.machine.run("systemctl", "enable", "--now", "--quiet", *UNITS)
+        self.wait_agent()
+
+    def wait_agent(self, since=0):
+        wait_for(lambda: self.lab.requests(since=since), "the agent to come online")
+
+    # -- jobs --
+
+    def run_job(self, job, document, status="SUCCEEDED", **parameters):
+        options = [o for k, v in parameters.items() for o in ("--parameter", f"{k}={v}")]
+        self.lab.create(job, document, *options)
+        return self.lab.wait_status(job, status)
+
+    def witness(self, name):
+        """Lines that handlers of the machine appended to /var/lib/evidence/NAME."""
+        path = self.machine.path(f"/var/lib/evidence/{name}")
+        return path.read_text().splitlines() if path.exists() else []
