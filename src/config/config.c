@@ -231,6 +231,8 @@ static bool check_strings(ConfigLoader *l, const ConfigKey *k, const config_sett
 
         if (!check_list(l, k, s, path))
                 return false;
+        if (config_setting_length(s) < k->min)
+                return bad_value(l, k, s, path, "empty");
         for (int i = 0; i < config_setting_length(s); i++) {
                 entry_path(entry, path, i);
                 good = check_string(l, k, element(s, i), entry) && good;
@@ -274,6 +276,19 @@ static bool check_exit_code(ConfigLoader *l, const config_setting_t *group, cons
         return true;
 }
 
+/* Allowed, but hardly ever meant. */
+static void check_exit_code_zero(ConfigLoader *l, const config_setting_t *group, const char *path) {
+        const config_setting_t *first = config_setting_get_member(group, "code"),
+                               *outcome = config_setting_get_member(group, "outcome");
+
+        if (!first)
+                first = config_setting_get_member(group, "from");
+        if (integer_of(first) == 0 && strcmp(config_setting_get_string(outcome), "success") != 0)
+                config_problem(l, CONFIG_WARNING, outcome,
+                               "%s.outcome: value \"%s\": a handler that exits with 0 does not succeed then", path,
+                               config_setting_get_string(outcome));
+}
+
 static bool check_members(ConfigLoader *l, const ConfigKey *table, const config_setting_t *group,
                           const char *path) {
         char entry[CONFIG_KEY_MAX];
@@ -295,8 +310,11 @@ static bool check_members(ConfigLoader *l, const ConfigKey *table, const config_
                         config_problem(l, CONFIG_ERROR, group, "%s.%s: missing", path, k->name);
                         good = false;
                 }
-        if (config_key_find(table, "code"))
+        if (config_key_find(table, "code")) {
                 good = check_exit_code(l, group, path) && good;
+                if (good)
+                        check_exit_code_zero(l, group, path);
+        }
         return good;
 }
 
@@ -414,6 +432,17 @@ static void put_strings(ConfigLoader *l, const ConfigKey *k, void *base, const c
 
 static void put_key(ConfigLoader *l, const ConfigKey *k, const config_setting_t *s, void *base);
 
+/* The known members of a group. */
+static void put_members(ConfigLoader *l, const ConfigKey *table, const config_setting_t *group, void *base) {
+        for (int i = 0; i < config_setting_length(group); i++) {
+                const config_setting_t *m = element(group, i);
+                const ConfigKey *k = config_key_find(table, config_setting_name(m));
+
+                if (k)
+                        put_key(l, k, m, base);
+        }
+}
+
 static void put_overrides(ConfigLoader *l, const ConfigKey *k, const config_setting_t *s) {
         size_t n = (size_t) config_setting_length(s);
 
@@ -424,17 +453,57 @@ static void put_overrides(ConfigLoader *l, const ConfigKey *k, const config_sett
         }
         l->c->n_overrides = n;
         for (size_t i = 0; i < n; i++) {
-                const config_setting_t *group = element(s, (int) i);
                 ConfigOverride *o = &l->c->overrides[i];
 
-                *o = (ConfigOverride){ .timeout = -1, .kill_grace = -1, .on_interrupt = -1 };
-                for (int j = 0; j < config_setting_length(group); j++) {
-                        const config_setting_t *m = element(group, j);
-                        const ConfigKey *mk = config_key_find(k->members, config_setting_name(m));
+                *o = (ConfigOverride){ .timeout = -1, .kill_grace = -1, .on_interrupt = -1, .on_cancel = -1 };
+                put_members(l, k->members, element(s, (int) i), o);
+        }
+}
 
-                        if (mk)
-                                put_key(l, mk, m, o);
-                }
+static void put_exit_codes(ConfigLoader *l, const ConfigKey *k, const config_setting_t *s, ConfigExitCodes *ret) {
+        size_t n = (size_t) config_setting_length(s);
+
+        free(ret->item);
+        *ret = (ConfigExitCodes){ .item = calloc(n + 1, sizeof *ret->item) };
+        if (!ret->item) {
+                l->no_memory = -ENOMEM;
+                return;
+        }
+        ret->n = n;
+        for (size_t i = 0; i < n; i++) {
+                ConfigExitCode *c = &ret->item[i];
+
+                *c = (ConfigExitCode){ .to = -1 };
+                put_members(l, k->members, element(s, (int) i), c);
+                if (c->to < 0) /* `code` */
+                        c->to = c->from;
+        }
+}
+
+static void facts_free(ConfigFacts *f) {
+        for (size_t i = 0; i < f->n; i++) {
+                free(f->item[i].name);
+                free(f->item[i].value);
+        }
+        free(f->item);
+        *f = (ConfigFacts){ 0 };
+}
+
+static void put_facts(ConfigLoader *l, const config_setting_t *s, ConfigFacts *ret) {
+        size_t n = (size_t) config_setting_length(s);
+
+        facts_free(ret);
+        ret->item = calloc(n + 1, sizeof *ret->item);
+        if (!ret->item)
+                l->no_memory = -ENOMEM;
+        for (; ret->item && ret->n < n; ret->n++) {
+                const config_setting_t *m = element(s, (int) ret->n);
+                ConfigFact *f = &ret->item[ret->n];
+
+                f->name = strdup(config_setting_name(m));
+                f->value = strdup(config_setting_get_string(m));
+                if (!f->name || !f->value)
+                        l->no_memory = -ENOMEM;
         }
 }
 
@@ -459,9 +528,13 @@ static void put_key(ConfigLoader *l, const ConfigKey *k, const config_setting_t 
                 put_strings(l, k, base, s, NULL, (size_t) config_setting_length(s));
                 return;
         case KEY_GROUPS:
-                put_overrides(l, k, s);
+                if (config_key_find(k->members, "code"))
+                        put_exit_codes(l, k, s, member(base, k));
+                else
+                        put_overrides(l, k, s);
                 return;
         case KEY_FREE:
+                put_facts(l, s, member(base, k));
                 return;
         }
 }
@@ -681,9 +754,14 @@ Config *config_free(Config *c) {
                 else if (k->type == KEY_STRINGS)
                         strings_free(*(char ***) member(c, k));
         }
-        for (size_t i = 0; i < c->n_overrides; i++)
+        for (size_t i = 0; i < c->n_overrides; i++) {
                 free(c->overrides[i].name);
+                free(c->overrides[i].user);
+                free(c->overrides[i].exit_codes.item);
+        }
         free(c->overrides);
+        free(c->exit_codes.item);
+        facts_free(&c->facts);
         free(c->file);
         free(c);
         return NULL;

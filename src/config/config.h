@@ -14,11 +14,42 @@ typedef enum ConfigOnOrphan { CONFIG_ORPHAN_FAIL, CONFIG_ORPHAN_RUN, CONFIG_ORPH
 typedef enum ConfigTransport { CONFIG_TRANSPORT_MQTT, CONFIG_TRANSPORT_WEBSOCKET } ConfigTransport;
 typedef enum ConfigProtocol { CONFIG_PROTOCOL_31 = 3, CONFIG_PROTOCOL_311 = 4, CONFIG_PROTOCOL_5 = 5 } ConfigProtocol;
 
-typedef struct ConfigOverride { /* unset members: NULL / -1 */
+typedef enum ConfigOnCancel { CONFIG_CANCEL_STOP, CONFIG_CANCEL_FINISH } ConfigOnCancel;
+typedef enum ConfigOutcome {
+        CONFIG_OUTCOME_SUCCESS,
+        CONFIG_OUTCOME_FAILURE,
+        CONFIG_OUTCOME_RETRY,
+        CONFIG_OUTCOME_REBOOT,
+        CONFIG_OUTCOME_REJECT,
+} ConfigOutcome;
+
+typedef struct ConfigExitCode {
+        int64_t from, to; /* 0–255, both included */
+        ConfigOutcome outcome;
+} ConfigExitCode;
+
+typedef struct ConfigExitCodes { /* the first that fits counts */
+        ConfigExitCode *item; /* owned */
+        size_t n;
+} ConfigExitCodes;
+
+typedef struct ConfigOverride { /* unset members: NULL / -1 / empty */
         char *name;
+        char *user;
         int64_t timeout, kill_grace; /* seconds */
         int on_interrupt;            /* ConfigOnInterrupt */
+        int on_cancel;               /* ConfigOnCancel */
+        ConfigExitCodes exit_codes;
 } ConfigOverride;
+
+typedef struct ConfigFact { /* owned */
+        char *name, *value;
+} ConfigFact;
+
+typedef struct ConfigFacts {
+        ConfigFact *item; /* owned */
+        size_t n;
+} ConfigFacts;
 
 /* All strings owned; NULL = not set and no default. Times in seconds as in the file. Lists are NULL-terminated and never
  * NULL. */
@@ -43,8 +74,13 @@ typedef struct Config {
         char *aws_credentials_file;
         char **handler_directories;
         int64_t handler_timeout, kill_grace;
+        char *handler_user; /* NULL = the runner's own */
         ConfigOnInterrupt on_interrupt;
-        int64_t max_attempts;
+        int64_t max_attempts, retry_delay, reboot_timeout;
+        char **reboot_command; /* at least one word */
+        char *fallback;
+        bool device_client_args;
+        ConfigExitCodes exit_codes;
         ConfigReportOutput report_output;
         char **environment; /* NAME=value */
         ConfigOverride *overrides;
@@ -52,7 +88,12 @@ typedef struct Config {
         int64_t max_concurrent;
         ConfigOnOrphan on_orphan;
         int64_t progress_interval, poll_interval, step_timeout_margin;
+        bool run_command;
+        char **run_as;
         char **policy_paths;
+        bool require_signature;
+        char *trusted_keys;
+        ConfigFacts facts;
         LogLevel log_level;
         char **redact;
         char *runner_socket, *runner_path; /* runner_path NULL = the installed one or the build tree's */

@@ -42,14 +42,14 @@ typedef struct ConfigKey {
         bool required;
         bool later;               /* known to this version, but refused unless it is set to its default */
         bool secret;              /* messages show a value only up to its '=', or the ':' of a user and password */
-        int64_t min, max;         /* KEY_INTEGER */
+        int64_t min, max;         /* KEY_INTEGER; min: least entries of KEY_STRINGS */
         int64_t number;           /* default of KEY_INTEGER, KEY_BOOLEAN, KEY_CHOICE */
         const char *const *list;  /* default of KEY_STRING (its first entry) and KEY_STRINGS; NULL = none */
         const KeyChoice *choices; /* KEY_CHOICE */
         const struct ConfigKey *members; /* KEY_GROUPS */
         KeyCheck check;                  /* KEY_STRING, each entry of KEY_STRINGS and KEY_FREE */
         const char *allowed;             /* what `check` takes, in words */
-        ptrdiff_t offset;                /* into Config (members: ConfigOverride) or KEY_NOT_STORED */
+        ptrdiff_t offset;                /* into Config (members: ConfigOverride, ConfigExitCode) or KEY_NOT_STORED */
         const char *unit;                /* "seconds" */
         const char *default_text;        /* where the default is not a value but a rule */
         const char *example;             /* right side for conf/agent.conf where there is no default */

@@ -170,9 +170,10 @@ static const KeyChoice log_levels[] = {
         { "warning", LOG_LEVEL_WARNING }, { "error", LOG_LEVEL_ERROR }, { NULL, 0 }
 };
 static const KeyChoice outcomes[] = {
-        { "success", 0 }, { "failure", 1 }, { "retry", 2 }, { "reboot", 3 }, { "reject", 4 }, { NULL, 0 }
+        { "success", CONFIG_OUTCOME_SUCCESS }, { "failure", CONFIG_OUTCOME_FAILURE }, { "retry", CONFIG_OUTCOME_RETRY },
+        { "reboot", CONFIG_OUTCOME_REBOOT }, { "reject", CONFIG_OUTCOME_REJECT }, { NULL, 0 }
 };
-static const KeyChoice on_cancel[] = { { "stop", 0 }, { "finish", 1 }, { NULL, 0 } };
+static const KeyChoice on_cancel[] = { { "stop", CONFIG_CANCEL_STOP }, { "finish", CONFIG_CANCEL_FINISH }, { NULL, 0 } };
 
 /* ---- defaults that are texts ---- */
 
@@ -185,6 +186,7 @@ static const char *const default_state[] = { "/var/lib/iot-jobs", NULL };
 static const char *const default_runtime[] = { "/run/iot-jobs", NULL };
 
 #define AT(member) ((ptrdiff_t) offsetof(Config, member))
+#define AT_EXIT_CODE(member) ((ptrdiff_t) offsetof(ConfigExitCode, member))
 #define AT_OVERRIDE(member) ((ptrdiff_t) offsetof(ConfigOverride, member))
 
 static const char allowed_path[] = "an absolute path";
@@ -194,11 +196,11 @@ static const char allowed_user[] = "a user name";
 /* ---- members of lists of groups ---- */
 
 static const ConfigKey exit_code_keys[] = {
-        { .name = "code", .type = KEY_INTEGER, .min = 0, .max = 255, .number = -1, .offset = KEY_NOT_STORED },
-        { .name = "from", .type = KEY_INTEGER, .min = 0, .max = 255, .number = -1, .offset = KEY_NOT_STORED },
-        { .name = "to", .type = KEY_INTEGER, .min = 0, .max = 255, .number = -1, .offset = KEY_NOT_STORED },
+        { .name = "code", .type = KEY_INTEGER, .min = 0, .max = 255, .number = -1, .offset = AT_EXIT_CODE(from) },
+        { .name = "from", .type = KEY_INTEGER, .min = 0, .max = 255, .number = -1, .offset = AT_EXIT_CODE(from) },
+        { .name = "to", .type = KEY_INTEGER, .min = 0, .max = 255, .number = -1, .offset = AT_EXIT_CODE(to) },
         { .name = "outcome", .type = KEY_CHOICE, .choices = outcomes, .number = -1, .required = true,
-          .offset = KEY_NOT_STORED },
+          .offset = AT_EXIT_CODE(outcome) },
         { .name = NULL }
 };
 
@@ -211,10 +213,9 @@ static const ConfigKey override_keys[] = {
           .offset = AT_OVERRIDE(kill_grace) },
         { .name = "on_interrupt", .type = KEY_CHOICE, .choices = on_interrupt, .number = -1,
           .offset = AT_OVERRIDE(on_interrupt) },
-        { .name = "user", .type = KEY_STRING, .later = true, .check = check_user, .allowed = allowed_user,
-          .offset = KEY_NOT_STORED },
-        { .name = "exit_codes", .type = KEY_GROUPS, .later = true, .members = exit_code_keys, .offset = KEY_NOT_STORED },
-        { .name = "on_cancel", .type = KEY_CHOICE, .later = true, .choices = on_cancel, .offset = KEY_NOT_STORED },
+        { .name = "user", .type = KEY_STRING, .check = check_user, .allowed = allowed_user, .offset = AT_OVERRIDE(user) },
+        { .name = "exit_codes", .type = KEY_GROUPS, .members = exit_code_keys, .offset = AT_OVERRIDE(exit_codes) },
+        { .name = "on_cancel", .type = KEY_CHOICE, .choices = on_cancel, .number = -1, .offset = AT_OVERRIDE(on_cancel) },
         { .name = "inhibit_shutdown", .type = KEY_BOOLEAN, .later = true, .offset = KEY_NOT_STORED },
         { .name = "memory_max", .type = KEY_STRING, .later = true, .check = check_memory,
           .allowed = "bytes as digits with K, M, G, T or %, or \"infinity\"", .offset = KEY_NOT_STORED },
@@ -275,7 +276,7 @@ const ConfigKey config_keys[] = {
         { .name = "connection.keep_alive", .type = KEY_INTEGER, .min = 5, .max = 65535, .number = 60, .unit = "seconds",
           .offset = AT(keep_alive),
           .doc = "Longest silence on the connection before it is probed. "
-                 "AWS IoT takes 30 to 1200." },
+                 "AWS IoT takes 30 to 1200; smaller and larger values count as these." },
         { .name = "connection.clean_session", .type = KEY_BOOLEAN, .number = true, .offset = AT(clean_session),
           .doc = "Ask the broker to keep no session while the device is away. "
                  "The agent asks for its jobs at each connect and needs none." },
@@ -365,9 +366,10 @@ const ConfigKey config_keys[] = {
                  "The timeout of a document replaces it; the timeout of an override caps both." },
         { .name = "handlers.kill_grace", .type = KEY_INTEGER, .min = 0, .max = 3600, .number = 10, .unit = "seconds",
           .offset = AT(kill_grace), .doc = "Time between SIGTERM and SIGKILL when a handler has to end." },
-        { .name = "handlers.user", .type = KEY_STRING, .later = true, .check = check_user, .allowed = allowed_user,
-          .offset = KEY_NOT_STORED, .default_text = "the user of the runner", .example = "\"jobs\"",
-          .doc = "Who handlers run as unless told otherwise." },
+        { .name = "handlers.user", .type = KEY_STRING, .check = check_user, .allowed = allowed_user,
+          .offset = AT(handler_user), .default_text = "the user of the runner", .example = "\"jobs\"",
+          .doc = "Who handlers run as unless told otherwise: a user of /etc/passwd. "
+                 "A runner that is not root runs them as its own user only." },
         { .name = "handlers.on_interrupt", .type = KEY_CHOICE, .choices = on_interrupt, .number = CONFIG_INTERRUPT_FAIL,
           .offset = AT(on_interrupt),
           .doc = "What becomes of an attempt that a crash or a power cut has cut off: the execution fails, or the step "
@@ -376,41 +378,46 @@ const ConfigKey config_keys[] = {
           .offset = AT(max_attempts),
           .doc = "Restarts of one execution. "
                  "Past it the execution fails." },
-        { .name = "handlers.retry_delay", .type = KEY_INTEGER, .later = true, .min = 1, .max = 3600, .number = 60,
-          .unit = "seconds", .offset = KEY_NOT_STORED,
+        { .name = "handlers.retry_delay", .type = KEY_INTEGER, .min = 1, .max = 3600, .number = 60,
+          .unit = "seconds", .offset = AT(retry_delay),
           .doc = "First delay before a handler that asked for it is run again; it doubles up to an hour." },
-        { .name = "handlers.reboot_command", .type = KEY_STRINGS, .later = true, .check = check_string,
-          .allowed = "a program and its arguments", .list = default_reboot, .offset = KEY_NOT_STORED,
-          .doc = "What reboots the device." },
-        { .name = "handlers.reboot_timeout", .type = KEY_INTEGER, .later = true, .min = 10, .max = 86400, .number = 900,
-          .unit = "seconds", .offset = KEY_NOT_STORED,
+        { .name = "handlers.reboot_command", .type = KEY_STRINGS, .check = check_string, .min = 1,
+          .allowed = "a program and its arguments", .list = default_reboot, .offset = AT(reboot_command),
+          .doc = "What reboots the device, as the user of the runner. "
+                 "A program without a slash is looked for in the directories that handlers have in PATH." },
+        { .name = "handlers.reboot_timeout", .type = KEY_INTEGER, .min = 10, .max = 86400, .number = 900,
+          .unit = "seconds", .offset = AT(reboot_timeout),
           .doc = "Time after which a device that is still in the same boot counts as not rebooting." },
         { .name = "handlers.report_output", .type = KEY_CHOICE, .choices = report_output,
           .number = CONFIG_REPORT_ON_FAILURE, .offset = AT(report_output),
           .doc = "When the last part of a handler's output goes into statusDetails. "
                  "A document's includeStdOut asks for stdout; \"never\" beats it." },
-        { .name = "handlers.fallback", .type = KEY_STRING, .later = true, .check = check_handler,
-          .allowed = "a handler name", .offset = KEY_NOT_STORED, .example = "\"default-handler\"",
+        { .name = "handlers.fallback", .type = KEY_STRING, .check = check_handler,
+          .allowed = "a handler name", .offset = AT(fallback), .example = "\"default-handler\"",
           .doc = "Handler for documents that name no operation." },
-        { .name = "handlers.device_client_args", .type = KEY_BOOLEAN, .later = true, .offset = KEY_NOT_STORED,
-          .doc = "Insert an empty first argument, as handlers of AWS IoT Device Client expect." },
+        { .name = "handlers.device_client_args", .type = KEY_BOOLEAN, .offset = AT(device_client_args),
+          .doc = "Insert runAsUser of the document as first argument, empty if there is none, as handlers for AWS IoT Device "
+                 "Client expect it." },
         { .name = "handlers.environment", .type = KEY_STRINGS, .secret = true, .check = check_environment,
           .allowed = "NAME=value, NAME of [A-Za-z_][A-Za-z0-9_]* and not IOT_JOB_*", .offset = AT(environment),
           .example = "[ \"http_proxy=http://proxy.example:3128\" ]",
           .doc = "Added to the clean environment of handlers. "
                  "Entries are NAME=value." },
-        { .name = "handlers.exit_codes", .type = KEY_GROUPS, .later = true, .members = exit_code_keys,
-          .offset = KEY_NOT_STORED, .default_text = "as in iot-jobs-handlers(7)",
+        { .name = "handlers.exit_codes", .type = KEY_GROUPS, .members = exit_code_keys,
+          .offset = AT(exit_codes), .default_text = "as in iot-jobs-handlers(7)",
           .example = "( { code = 3; outcome = \"failure\"; }, { from = 10; to = 19; outcome = \"reject\"; } )",
-          .doc = "What exit codes mean. "
+          .doc = "What exit codes mean; the first entry that fits counts. "
                  "Outcomes are success, failure, retry, reboot and reject." },
         { .name = "handlers.override", .type = KEY_GROUPS, .members = override_keys, .offset = AT(overrides),
           .example = "( { name = \"firmware-update\"; timeout = 7200; kill_grace = 60; on_interrupt = \"rerun\"; } )",
           .doc = "Settings for single handlers. "
-                 "Each group has a name and any of timeout, kill_grace and on_interrupt. "
+                 "Each group has a name and any of timeout, kill_grace, user, on_interrupt, exit_codes and on_cancel. "
                  "A name is that of the handler with or without a trailing .sh. "
-                 "Not supported yet in a group: user, exit_codes, on_cancel, inhibit_shutdown, memory_max, tasks_max, "
-                 "cpu_weight, io_weight, private_network." },
+                 "Its exit_codes are asked before those of handlers.exit_codes. "
+                 "With on_cancel \"finish\" a handler whose job is cancelled may end by itself, within its timeout; \"stop\" ends "
+                 "it. "
+                 "Not supported yet in a group: inhibit_shutdown, memory_max, tasks_max, cpu_weight, io_weight, "
+                 "private_network." },
 
         { .name = "jobs.max_concurrent", .type = KEY_INTEGER, .min = 1, .max = 10, .number = 1,
           .offset = AT(max_concurrent), .doc = "Executions that may run at the same time." },
@@ -431,22 +438,23 @@ const ConfigKey config_keys[] = {
           .doc = "The service's step timer is set to the time the remaining steps may take and this: "
                  "a dead device becomes TIMED_OUT, work that ended while the device was offline does not." },
 
-        { .name = "policy.run_command", .type = KEY_BOOLEAN, .later = true, .offset = KEY_NOT_STORED,
-          .doc = "Allow runCommand steps." },
-        { .name = "policy.run_as", .type = KEY_STRINGS, .later = true, .check = check_user, .allowed = allowed_user,
-          .offset = KEY_NOT_STORED, .example = "[ \"www-data\" ]",
+        { .name = "policy.run_command", .type = KEY_BOOLEAN, .offset = AT(run_command),
+          .doc = "Allow runCommand steps: whoever may create jobs can then run any program on this device. "
+                 "A program without a slash is looked for in the directories that handlers have in PATH." },
+        { .name = "policy.run_as", .type = KEY_STRINGS, .check = check_user, .allowed = allowed_user,
+          .offset = AT(run_as), .example = "[ \"www-data\" ]",
           .doc = "Users a document may name, beside the one its handler runs as anyway." },
         { .name = "policy.paths", .type = KEY_STRINGS, .check = config_check_absolute, .allowed = allowed_path,
           .offset = AT(policy_paths), .example = "[ \"/opt/vendor/handlers\" ]",
           .doc = "Directories a document may name, beside the configured ones." },
-        { .name = "policy.require_signature", .type = KEY_BOOLEAN, .later = true, .offset = KEY_NOT_STORED,
+        { .name = "policy.require_signature", .type = KEY_BOOLEAN, .offset = AT(require_signature),
           .doc = "Take only signed documents." },
-        { .name = "policy.trusted_keys", .type = KEY_STRING, .later = true, .check = config_check_absolute,
-          .allowed = allowed_path, .list = default_trusted_keys, .offset = KEY_NOT_STORED,
+        { .name = "policy.trusted_keys", .type = KEY_STRING, .check = config_check_absolute,
+          .allowed = allowed_path, .list = default_trusted_keys, .offset = AT(trusted_keys),
           .doc = "Directory of the public keys that may sign documents." },
 
-        { .name = "facts", .type = KEY_FREE, .later = true, .check = check_string, .allowed = "strings",
-          .offset = KEY_NOT_STORED, .example = "{ site = \"plant-7\"; }",
+        { .name = "facts", .type = KEY_FREE, .check = check_string, .allowed = "strings",
+          .offset = AT(facts), .example = "{ site = \"plant-7\"; }",
           .doc = "What is true of this device, for the conditions of documents." },
 
         { .name = "log.level", .type = KEY_CHOICE, .choices = log_levels, .number = LOG_LEVEL_INFO,

@@ -17,6 +17,8 @@ enum {
         RUNNER_ENVIRON_MAX = 1024 * 1024, /* bytes of /proc/PID/environ searched for the key */
         RUNNER_CONFIGS_MAX = 64,          /* files of the configuration directory */
         RUNNER_SHEBANG_MAX = 256,         /* bytes of a script's first line */
+        RUNNER_USER_MAX = 64,             /* bytes of a user's name */
+        RUNNER_OS_RELEASE_MAX = 65536,    /* bytes of /etc/os-release */
         RUNNER_CHILD_STACK = 64 * 1024,   /* of a handler's process until it is the handler */
 
         RUNNER_HANDOVER_SEC = 5,  /* tries to reach the live runner of a key */
@@ -27,6 +29,9 @@ enum {
         RUNNER_KILL_AGAIN_MSEC = 10, /* between two rounds of SIGKILL */
         RUNNER_LEFTOVER_SEC = 10,    /* until what a dead runner left behind must be gone */
         RUNNER_EXEC_SEC = 2,         /* until a started handler is not waited for any more */
+        RUNNER_VERIFY_SEC = 10,     /* until iot-jobs-verify must have answered, */
+        RUNNER_VERIFY_CPU_SEC = 5,  /* and what it may use for that */
+        RUNNER_VERIFY_FILES = 32,
         RUNNER_SEND_SEC = 10,        /* an agent that does not take an answer */
         RUNNER_AHEAD_USEC =
                 200, /* the agent gets on with the claim first: on a small device there is one processor */

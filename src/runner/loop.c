@@ -160,7 +160,7 @@ static void progress_line(const char *line, size_t len, void *userdata) {
 static void start_failed(Performer *p, int error) {
         Error e = {};
 
-        spawn_explain(p->run->handler_path, error, &e);
+        spawn_explain(p->run->handler_path, p->run->child_user, error, &e);
         output_finish(p->run->output);
         p->tree = p->killing = false;
         child_done(&p->run->child);
@@ -223,10 +223,13 @@ static void signal_readable(Performer *p) {
         struct signalfd_siginfo s;
 
         while (read(p->signal_fd, &s, sizeof s) == (ssize_t) sizeof s)
-                if (s.ssi_signo == SIGTERM || s.ssi_signo == SIGINT)
+                if (s.ssi_signo == SIGTERM || s.ssi_signo == SIGINT) {
+                        p->stopped = true;
                         perform_event(p, PLAN_EVENT_STOP);
-                else
+                } else {
+                        perform_look_at_reboot(p);
                         look_at_children(p);
+                }
 }
 
 /* A handler that has ended in time must not be found late because its output trails. */
@@ -399,6 +402,7 @@ int run_perform(Run *run, const WireMessage *first) {
                 r = loop(&p);
         }
         end_tree(&p);
+        perform_end_reboot(&p);
         if (run->conn)
                 conn_drain(run->conn);
         if (r < 0)

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 
 #include "base/message_id.h"
+#include "runner/reboot.h"
 
 /* ---- events ---- */
 
@@ -65,6 +66,10 @@ void perform_open(Performer *p, WireType asked) {
 
         q->event.open = open_of(asked);
         q->event.record = &p->run->state;
+        if (p->run->refusal[0]) {
+                q->event.text = p->run->refusal;
+                q->event.text_len = strlen(p->run->refusal);
+        }
 }
 
 static void add_output(Output *o, PlanEvent *event) {
@@ -242,7 +247,7 @@ static bool do_persist(Performer *p, const PlanAction *a) {
         r = record_append(run->record, &a->entry, &e);
         /* Over for this device, written or not: the next run need not wait until the cloud knows. */
         if (a->entry.type == RECORD_RESULT && !p->tree)
-                slot_release(&run->slot);
+                run_release_slots(run);
         if (r >= 0)
                 return true;
         /* What that means for the run is said aloud by the plan or the agent, with this text in it. */
@@ -253,8 +258,7 @@ static bool do_persist(Performer *p, const PlanAction *a) {
 }
 
 /* The slot may name a run whose runner died: what that left behind ends first, or two runs would overlap. */
-static bool slot_is_clean(Performer *p) {
-        Slot *s = &p->run->slot;
+static bool slot_is_clean(Performer *p, Slot *s) {
         int left = s->dirty ? tree_kill_trace(&s->former, p->run->boot_id) : 0;
 
         if (left > 0) {
@@ -268,28 +272,98 @@ static bool slot_is_clean(Performer *p) {
         return true;
 }
 
-void perform_take_slot(Performer *p) {
+/* 1 = taken and clean, 0 = not yet. */
+static int take_one(Performer *p, Error *e) {
         Run *run = p->run;
-        Error e = {};
+        int r = run->slot.fd >= 0 ? 1 : slot_take(run->slots_fd, run->config->max_concurrent, &run->slot, e);
+
+        return r <= 0 ? r : slot_is_clean(p, &run->slot);
+}
+
+/* One after the other, in their order, so that of two runners that want the same one gets all. */
+static int take_all(Performer *p, Error *e) {
+        Run *run = p->run;
         int r = 1;
+
+        slot_release(&run->slot);
+        while (r > 0 && run->n_all_slots < SLOTS_MAX) {
+                r = slot_take_number(run->slots_fd, (int64_t) run->n_all_slots, &run->all_slots[run->n_all_slots], e);
+                if (r > 0)
+                        run->n_all_slots++;
+        }
+        for (size_t i = 0; i < run->n_all_slots; i++)
+                if (!slot_is_clean(p, &run->all_slots[i]))
+                        return 0;
+        return r;
+}
+
+void perform_take_slot(Performer *p) {
+        Error e = {};
+        int r;
 
         if (!p->want_slot)
                 return;
-        if (run->slot.fd < 0)
-                r = slot_take(run->slots_fd, run->config->max_concurrent, &run->slot, &e);
+        p->slot_deadline = clock_boottime_usec() + RUNNER_SLOT_POLL_MSEC * USEC_PER_MSEC;
+        r = p->want_all_slots ? take_all(p, &e) : take_one(p, &e);
         if (r < 0 && !p->slot_trouble) {
                 p->slot_trouble = true;
-                log_error("%s (%s); trying again", e.text, run->config->runtime_directory);
+                log_error("%s (%s); trying again", e.text, p->run->config->runtime_directory);
         }
-        p->slot_deadline = clock_boottime_usec() + RUNNER_SLOT_POLL_MSEC * USEC_PER_MSEC;
-        if (r <= 0 || !slot_is_clean(p))
+        if (r <= 0)
                 return;
-        p->want_slot = p->slot_trouble = false;
+        p->want_slot = p->want_all_slots = p->slot_trouble = false;
         perform_event(p, PLAN_EVENT_SLOT_TAKEN);
 }
 
+static void want_slots(Performer *p, bool all) {
+        p->want_slot = true;
+        p->want_all_slots = all;
+        perform_take_slot(p);
+}
+
+/* ---- the reboot ---- */
+
+static void reboot_failed(Performer *p, const char *text) {
+        perform_event_text(p, PLAN_EVENT_REBOOT_FAILED, text, strlen(text));
+}
+
+static void do_reboot(Performer *p) {
+        Error e = {};
+
+        if (reboot_start(p->run->config, p->run->uid, &p->reboot_pid, &e) < 0)
+                reboot_failed(p, e.text);
+}
+
+void perform_look_at_reboot(Performer *p) {
+        char text[WIRE_REASON_MAX];
+        int status;
+
+        if (p->reboot_pid == 0 || waitpid(p->reboot_pid, &status, WNOHANG) != p->reboot_pid)
+                return;
+        p->reboot_pid = 0;
+        if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+                return;
+        if (WIFEXITED(status))
+                (void) snprintf(text, sizeof text, "%.400s exited with status %d", p->run->config->reboot_command[0],
+                                WEXITSTATUS(status));
+        else
+                (void) snprintf(text, sizeof text, "%.400s was ended by signal %d", p->run->config->reboot_command[0],
+                                WTERMSIG(status));
+        reboot_failed(p, text);
+}
+
+/* A runner that is told to stop is so, as a rule, by the reboot: then the command is not to be hindered. */
+void perform_end_reboot(Performer *p) {
+        if (p->reboot_pid == 0 || p->stopped)
+                return;
+        (void) kill(p->reboot_pid, SIGKILL);
+        (void) waitpid(p->reboot_pid, NULL, 0);
+        p->reboot_pid = 0;
+}
+
+/* ---- */
+
 static bool perform(Performer *p, const PlanAction *a) {
-        static const char no_reboot[] = "this runner does not reboot the device";
         int r;
 
         switch (a->type) {
@@ -299,12 +373,13 @@ static bool perform(Performer *p, const PlanAction *a) {
                 do_tell(p, a);
                 break;
         case PLAN_ACTION_TAKE_SLOT:
-                p->want_slot = true;
-                perform_take_slot(p);
+                want_slots(p, false);
                 break;
-        case PLAN_ACTION_TAKE_ALL_SLOTS: /* without them no reboot */
+        case PLAN_ACTION_TAKE_ALL_SLOTS:
+                want_slots(p, true);
+                break;
         case PLAN_ACTION_REBOOT:
-                perform_event_text(p, PLAN_EVENT_REBOOT_FAILED, no_reboot, sizeof no_reboot - 1);
+                do_reboot(p);
                 break;
         case PLAN_ACTION_FORK:
                 do_fork(p, a);

@@ -30,6 +30,7 @@ typedef struct Performer {
         uint64_t ahead_deadline; /* then fork ahead; USEC_NEVER = not */
         bool ahead;              /* run->child was forked for the first step before the plan asked for it */
         bool want_slot;
+        bool want_all_slots;    /* with want_slot: every one that can be */
         bool slot_trouble;      /* said in the log already */
         uint64_t slot_deadline; /* the next try */
         bool tree;              /* a child was forked and its end was not told in full */
@@ -39,6 +40,8 @@ typedef struct Performer {
         bool trailing;   /* its output is not at its end and may still be waited for */
         bool tree_empty; /* no child is left */
         uint64_t trailing_deadline;
+        pid_t reboot_pid; /* of the reboot command; 0 = none */
+        bool stopped;     /* the runner was told to stop */
         bool killing; /* SIGKILL was asked for and something may be left */
         uint64_t kill_deadline;
 } Performer;
@@ -58,6 +61,10 @@ void perform_fork_ahead(Performer *p);
 
 /* One try to get the slot that was asked for. */
 void perform_take_slot(Performer *p);
+/* Has the reboot command ended? */
+void perform_look_at_reboot(Performer *p);
+/* The run is over, and no reboot has come. */
+void perform_end_reboot(Performer *p);
 /* SIGKILL again, if that is what is wanted. */
 void perform_kill_again(Performer *p);
 void perform_agent_gone(Performer *p);

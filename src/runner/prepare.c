@@ -47,36 +47,7 @@ static int answer_from_tombstone(Run *run, WireType asked, WireMessage *answer) 
         return 0;
 }
 
-/* ---- the document ---- */
-
-/* The directories a document may name: those it gets anyway, and policy.paths. */
-static const char **policy_paths(const Config *c) {
-        char *const *lists[] = { c->handler_directories, c->policy_paths };
-        const char **all;
-        size_t n = 0;
-
-        for (size_t i = 0; i < ELEMENTSOF(lists); i++)
-                for (char *const *p = lists[i]; *p; p++)
-                        n++;
-        all = calloc(n + 1, sizeof *all);
-        if (!all)
-                return NULL;
-        n = 0;
-        for (size_t i = 0; i < ELEMENTSOF(lists); i++)
-                for (char *const *p = lists[i]; *p; p++)
-                        all[n++] = *p;
-        return all;
-}
-
-static int parse_document(Run *run, JobFault *fault) {
-        const char **paths CLEANUP_FREE = policy_paths(run->config);
-        JobPolicy policy = { .paths = paths };
-
-        if (!paths)
-                return -ENOMEM;
-        policy.user = run->user.name;
-        return jobdoc_parse(run->document, run->document_len, &policy, &run->doc, fault);
-}
+/* ---- the steps ---- */
 
 static uint64_t step_timeout(const Run *run, const ConfigOverride *o) {
         int64_t timeout = run->doc.timeout >= 0 ? run->doc.timeout : run->config->handler_timeout;
@@ -89,18 +60,70 @@ static uint64_t step_timeout(const Run *run, const ConfigOverride *o) {
         return (uint64_t) timeout * USEC_PER_SEC;
 }
 
+static PlanOutcome outcome_of(ConfigOutcome o) {
+        switch (o) {
+        case CONFIG_OUTCOME_SUCCESS:
+                return PLAN_OUTCOME_SUCCESS;
+        case CONFIG_OUTCOME_FAILURE:
+                break;
+        case CONFIG_OUTCOME_RETRY:
+                return PLAN_OUTCOME_RETRY;
+        case CONFIG_OUTCOME_REBOOT:
+                return PLAN_OUTCOME_REBOOT;
+        case CONFIG_OUTCOME_REJECT:
+                return PLAN_OUTCOME_REJECT;
+        }
+        return PLAN_OUTCOME_FAILURE;
+}
+
+static size_t add_rules(PlanExitRule *to, const ConfigExitCodes *codes) {
+        for (size_t i = 0; i < codes->n; i++)
+                to[i] = (PlanExitRule){ .from = (uint8_t) codes->item[i].from,
+                                        .to = (uint8_t) codes->item[i].to,
+                                        .outcome = outcome_of(codes->item[i].outcome) };
+        return codes->n;
+}
+
+static int make_exit_rules(Run *run) {
+        const Config *c = run->config;
+        size_t n = c->exit_codes.n;
+
+        for (size_t i = 0; i < c->n_overrides; i++)
+                n += c->overrides[i].exit_codes.n;
+        run->exit_rules = calloc(n + 1, sizeof *run->exit_rules);
+        if (!run->exit_rules)
+                return -ENOMEM;
+        n = add_rules(run->exit_rules, &c->exit_codes);
+        for (size_t i = 0; i < c->n_overrides; i++)
+                n += add_rules(run->exit_rules + n, &c->overrides[i].exit_codes);
+        return 0;
+}
+
+/* Of an override, where make_exit_rules() has put them. */
+static const PlanExitRule *exit_rules_of(const Run *run, const ConfigOverride *o) {
+        const PlanExitRule *rules = run->exit_rules + run->config->exit_codes.n;
+
+        for (const ConfigOverride *before = run->config->overrides; before < o; before++)
+                rules += before->exit_codes.n;
+        return rules;
+}
+
 static void fill_step(const Run *run, const JobStep *step, PlanStepConfig *ret) {
         const Config *c = run->config;
-        const ConfigOverride *o = config_override(c, step->handler);
+        const ConfigOverride *o = step->command ? NULL : config_override(c, step->handler);
         int64_t grace = o && o->kill_grace >= 0 ? o->kill_grace : c->kill_grace;
         int on_interrupt = o && o->on_interrupt >= 0 ? o->on_interrupt : (int) c->on_interrupt;
 
         *ret = (PlanStepConfig){
                 .name = step->name,
+                .command = step->command,
                 .timeout_usec = step_timeout(run, o),
                 .kill_grace_usec = (uint64_t) grace * USEC_PER_SEC,
                 .on_interrupt =
                         on_interrupt == CONFIG_INTERRUPT_RERUN ? PLAN_INTERRUPT_RERUN : PLAN_INTERRUPT_FAIL,
+                .on_cancel = o && o->on_cancel == CONFIG_CANCEL_FINISH ? PLAN_CANCEL_FINISH : PLAN_CANCEL_STOP,
+                .exit_rules = o ? exit_rules_of(run, o) : NULL,
+                .n_exit_rules = o ? o->exit_codes.n : 0,
                 .ignore_failure = step->ignore_failure,
                 .allow_stderr = step->allow_stderr,
                 .report_stdout = c->report_output != CONFIG_REPORT_NEVER &&
@@ -138,7 +161,8 @@ void run_handler_json_path(const Run *run, size_t step, char ret[static WIRE_PAT
         const char *path = run->doc.steps[step].path;
 
         if (path[0])
-                (void) snprintf(ret, WIRE_PATH_MAX, "%s.input.handler", path);
+                (void) snprintf(ret, WIRE_PATH_MAX, "%s.input.%s", path,
+                                run->doc.steps[step].command ? "command" : "handler");
         else
                 (void) snprintf(ret, WIRE_PATH_MAX, "operation");
 }
@@ -147,6 +171,8 @@ int run_find_handler(const Run *run, size_t step, char **ret, Error *e) {
         const JobStep *s = &run->doc.steps[step];
         const char *named[] = { s->directory, NULL };
 
+        if (s->command)
+                return trust_find_program(run_search_path(run->config), s->args[0], run->uid, ret, e);
         return trust_find_handler(s->directory ? named
                                                : (const char *const *) run->config->handler_directories,
                                   s->handler, s->try_suffix, run->uid, ret, e);
@@ -190,6 +216,10 @@ static int make_plan(Run *run) {
                 .document_len = run->document_len,
                 .report_output = report_output(run->config->report_output),
                 .max_attempts = (uint32_t) run->config->max_attempts,
+                .exit_rules = run->exit_rules,
+                .n_exit_rules = run->config->exit_codes.n,
+                .retry_delay_usec = (uint64_t) run->config->retry_delay * USEC_PER_SEC,
+                .reboot_timeout_usec = (uint64_t) run->config->reboot_timeout * USEC_PER_SEC,
         };
 
         make_claim(c.claim);
@@ -204,8 +234,7 @@ static int end_leftovers(const Run *run, Error *e) {
         int r;
 
         /* With a result too: a runner that is told to stop writes it before its tree has ended. */
-        if ((run->state.phase != RECORD_IS_STARTED && run->state.phase != RECORD_HAS_RESULT) ||
-            s->attempt == 0)
+        if (run->state.phase <= RECORD_IS_PREPARED || s->attempt == 0)
                 return 0;
         run_trace(run, s->boot_id, s->pid, s->start_time, &trace);
         r = tree_end_trace(&trace, run->boot_id);
@@ -215,8 +244,14 @@ static int end_leftovers(const Run *run, Error *e) {
         return r < 0 ? error_errno(e, -r, "looking for processes of the interrupted attempt in /proc") : 0;
 }
 
+/* A deferred run goes on with what came just now: addresses in it may have run out since. */
+static bool is_read_afresh(const Run *run, const WireMessage *first) {
+        return run->state.phase == RECORD_IS_DEFERRED && first->type == WIRE_PREPARE &&
+               first->document_len <= LIMIT_DOCUMENT;
+}
+
 static int take_document(Run *run, const WireMessage *first) {
-        if (run->state.phase != RECORD_NONE) {
+        if (run->state.phase != RECORD_NONE && !is_read_afresh(run, first)) {
                 run->document = TAKE(run->state.document);
                 run->document_len = run->state.document_len;
                 return 0;
@@ -235,29 +270,46 @@ static bool is_lack(int r) {
         return r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -EIO || r == -EAGAIN;
 }
 
-/* Syntax and policy. 1 = good. */
-static int check_document(Run *run, WireMessage *answer) {
-        JobFault fault = {};
-        Error e = {};
-        int r = parse_document(run, &fault);
+/* Started, and not to go on: the plan says so to the cloud. */
+static void note_refusal(Run *run, const JobFault *fault) {
         RunFields f;
 
-        if (r == -EINVAL && run->state.phase == RECORD_IS_STARTED) {
-                /* Interrupted, and not to be run again: the plan says so to the cloud. */
-                run_fields(run, 0, 0, &f);
-                log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_JOB_INTERRUPTED, f.field,
-                         "The document of interrupted job %s is refused by now: %s%s%s", run->key.job_id,
-                         fault.path, fault.path[0] ? ": " : "", fault.reason);
+        (void) snprintf(run->refusal, sizeof run->refusal, "%.200s%s%.300s", fault->path, fault->path[0] ? ": " : "",
+                        fault->reason);
+        run_fields(run, 0, 0, &f);
+        log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_JOB_INTERRUPTED, f.field, "The document of job %s is refused by now: %s",
+                 run->key.job_id, run->refusal);
+}
+
+static int too_large(size_t len, JobFault *fault) {
+        (void) snprintf(fault->reason, sizeof fault->reason, "the job document has %zu bytes; at most %d are taken", len,
+                        LIMIT_DOCUMENT);
+        return -EINVAL;
+}
+
+/* Syntax, policy, signature. 1 = good, or noted. */
+static int check_document(Run *run, const WireMessage *first, WireMessage *answer) {
+        JobFault fault = {};
+        Error e = {};
+        int r;
+
+        if (run->state.phase == RECORD_IS_DEFERRED && first->type == WIRE_PREPARE && first->document_len > LIMIT_DOCUMENT)
+                r = too_large(first->document_len, &fault);
+        else
+                r = run_read_document(run, &fault, &e);
+        if (r == -EINVAL && run->state.phase > RECORD_IS_PREPARED) {
+                note_refusal(run, &fault);
                 return 1;
         }
         if (r == -EINVAL)
                 return rejected(run, answer, fault.path, fault.reason);
-        if (r == 0)
+        if (r == 0) {
                 r = redact_init(&run->redact, &run->doc, run->config->redact);
-        if (r < 0) {
-                error_errno(&e, -r, "reading the job document");
-                return unable(run, answer, &e);
+                if (r < 0)
+                        error_errno(&e, -r, "reading the job document");
         }
+        if (r < 0)
+                return unable(run, answer, &e);
         run->doc_good = true;
         return 1;
 }
@@ -268,7 +320,7 @@ static int check_first_file(Run *run, WireMessage *answer) {
         Error e = {};
         int r;
 
-        if (run->state.phase == RECORD_IS_STARTED)
+        if (run->state.phase > RECORD_IS_PREPARED)
                 return 1;
         r = run_find_handler(run, 0, &run->handler_path, &e);
         if (r == 0)
@@ -292,18 +344,15 @@ static int forget_refused(Run *run, WireMessage *answer) {
 
 /* No record: 1 = a document to plan. */
 static int judge_first(Run *run, const WireMessage *first, WireMessage *answer) {
-        char reason[128];
+        JobFault fault = {};
         int r = answer_from_tombstone(run, first->type, answer);
 
         if (r <= 0 || first->type == WIRE_ACK || first->type == WIRE_DROP)
                 return 0;
         if (first->type != WIRE_PREPARE)
                 return answer_set(answer, WIRE_NO_RECORD, "", "%s", "");
-        if (first->document_len > LIMIT_DOCUMENT) {
-                (void) snprintf(reason, sizeof reason, "the job document has %zu bytes; at most %d are taken",
-                                first->document_len, LIMIT_DOCUMENT);
-                return rejected(run, answer, "", reason);
-        }
+        if (first->document_len > LIMIT_DOCUMENT && too_large(first->document_len, &fault) < 0)
+                return rejected(run, answer, fault.path, fault.reason);
         return 1;
 }
 
@@ -321,13 +370,15 @@ static int load_document(Run *run, const WireMessage *first, WireMessage *answer
                 return unable(run, answer, &e);
         }
         if (needs_good_document(run, first->type)) {
-                r = check_document(run, answer);
+                r = check_document(run, first, answer);
                 if (r > 0)
                         r = check_first_file(run, answer);
                 if (r <= 0)
                         return forget_refused(run, answer);
         }
-        r = run->doc_good ? real_steps(run) : stand_in_steps(run);
+        r = make_exit_rules(run);
+        if (r == 0)
+                r = run->doc_good ? real_steps(run) : stand_in_steps(run);
         if (r == 0)
                 r = make_plan(run);
         if (r < 0) {

@@ -5,6 +5,12 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+void run_release_slots(Run *run) {
+        slot_release(&run->slot);
+        while (run->n_all_slots > 0)
+                slot_release(&run->all_slots[--run->n_all_slots]);
+}
+
 void run_done(Run *run) {
         run->plan = plan_free(run->plan);
         child_done(&run->child);
@@ -12,12 +18,14 @@ void run_done(Run *run) {
         redact_done(&run->redact);
         free(run->steps);
         jobdoc_done(&run->doc);
+        free(run->exit_rules);
+        free(run->payload);
         free(run->document);
         free(run->handler_path);
         run->record = record_free(run->record);
         record_state_done(&run->state);
         run->store = record_store_free(run->store);
-        slot_release(&run->slot);
+        run_release_slots(run);
         user_done(&run->user);
         keylock_release(&run->lock);
         close_fd_p(&run->slots_fd);
@@ -66,6 +74,6 @@ void run_fields(const Run *run, uint32_t step, uint32_t attempt, RunFields *ret)
         (void) snprintf(ret->attempt, sizeof ret->attempt, "%" PRIu32, attempt);
         run_fields_add(ret, "IOT_JOB_STEP", ret->step);
         if (run->doc_good && step < run->doc.n_steps)
-                run_fields_add(ret, "IOT_JOB_HANDLER", run->doc.steps[step].handler);
+                run_fields_add(ret, "IOT_JOB_HANDLER", run_step_program(run, step));
         run_fields_add(ret, "IOT_JOB_ATTEMPT", ret->attempt);
 }

@@ -5,6 +5,7 @@
 #include "config/config.h"
 #include "jobdoc/jobdoc.h"
 #include "plan/plan.h"
+#include "runner/bounds.h"
 #include "runner/conn.h"
 #include "runner/keylock.h"
 #include "runner/output.h"
@@ -16,7 +17,7 @@
 typedef struct Run {
         const Config *config; /* borrowed */
         uid_t uid;            /* ours: whom handlers may belong to, beside root */
-        User user;            /* the same: handlers run as us */
+        User user;            /* the same */
         JobKey key;
         char key_text[JOB_KEY_TEXT_MAX];
         char boot_id[BOOT_ID_MAX];
@@ -28,19 +29,26 @@ typedef struct Run {
         Record *record;
         RecordState state; /* the record as it was found */
 
-        char *document; /* owned */
+        char *document; /* owned; as it came */
         size_t document_len;
+        char *payload; /* of a signed one: what was signed, and what handlers get; NULL = not signed */
+        size_t payload_len;
         JobDoc doc;
         bool doc_good; /* false: the record's document is refused today; it can still be told of, not started */
+        char refusal[WIRE_REASON_MAX]; /* why, of a run that was started; "" = not */
         PlanStepConfig *steps;
         size_t n_steps;
+        PlanExitRule *exit_rules; /* of the configuration, then of each override */
         Redact redact;
         Plan *plan;
 
         Output *output;
         Slot slot;
+        Slot all_slots[SLOTS_MAX]; /* for a reboot; the first n_all_slots are held */
+        size_t n_all_slots;
         Child child;
         uint32_t step, attempt; /* of the child */
+        char child_user[RUNNER_USER_MAX + 1];
         char *handler_path;     /* of the child; before the first one: of the first step's file, as it was found */
 } Run;
 
@@ -51,6 +59,8 @@ typedef struct Run {
                 .slot = { .fd = -1 },                                                                        \
                 .child = CHILD_NONE })
 
+/* Give back the slot, or all of them. */
+void run_release_slots(Run *run);
 /* Free everything, lock file and socket last. */
 void run_done(Run *run);
 #define CLEANUP_RUN __attribute__((cleanup(run_done)))
@@ -63,16 +73,30 @@ int answer_set(WireMessage *answer, WireType type, const char *path, const char 
  * run->state), nothing of an earlier runner is left alive; 0 = *answer is all there is to say (WIRE_NONE: nothing). Logs what it refuses. */
 int run_prepare(Run *run, const WireMessage *first, WireMessage *answer) MUST_USE;
 
-/* The file of a step's handler, checked now: the path (caller frees), or negative errno with the reason in e. */
+/* Parse run->document into run->doc, by policy, with its signature verified and its users known. 0; -EINVAL with the fault; or
+ * another negative errno with the reason in e: not now. */
+int run_read_document(Run *run, JobFault *fault, Error *e) MUST_USE;
+/* What handlers get. */
+const char *run_handler_document(const Run *run, size_t *ret_len);
+/* Whom a step runs as. 0 and *ret, filled into *storage (caller: user_done), or NULL = as us; or negative errno with the reason in e:
+ * -ENOENT, -EPERM, -E2BIG refuse for good. */
+int run_find_user(const Run *run, size_t step, User *storage, const User **ret, Error *e) MUST_USE;
+
+/* The file of a step's handler, or its command's program, checked now: the path (caller frees), or negative errno with the reason
+ * in e. */
 int run_find_handler(const Run *run, size_t step, char **ret, Error *e) MUST_USE;
 /* "steps[0].action.input.handler", for reports. */
 void run_handler_json_path(const Run *run, size_t step, char ret[static WIRE_PATH_MAX]);
+/* What a step's lines in the log are marked with: its handler, or its program's name. */
+const char *run_step_program(const Run *run, size_t step);
+/* The directories that handlers have in PATH. */
+const char *run_search_path(const Config *config);
 
 /* What finds the processes of this run. */
 void run_trace(const Run *run, const char *boot_id, int64_t pid, uint64_t start_time, TreeTrace *ret);
 
-/* Make STATE/work/KEY and RUNTIME/runs/KEY.document; the descriptors go into the request, the paths into the environment. `path`, the
- * handler's file, is taken over. */
+/* Make STATE/work/KEY and RUNTIME/runs/KEY.document, which belong to the step's user, and fork its child. `path`, the handler's file,
+ * is taken over. */
 int run_start_step(Run *run, const PlanAction *action, char *path, Error *e) MUST_USE;
 int run_remove_work(const Run *run, Error *e) MUST_USE;
 

@@ -32,25 +32,30 @@ static void slot_read(Slot *s) {
         s->dirty = true;
 }
 
-int slot_take(int slots_fd, int64_t n_slots, Slot *ret, Error *e) {
-        for (int64_t i = 0; i < n_slots; i++) {
-                char name[24];
-                int fd CLEANUP_FD = -1;
+int slot_take_number(int slots_fd, int64_t number, Slot *ret, Error *e) {
+        char name[24];
+        int fd CLEANUP_FD = -1;
 
-                (void) snprintf(name, sizeof name, "%" PRId64, i);
-                fd = openat(slots_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
-                if (fd < 0)
-                        return error_errno(e, errno, "slot slots/%s in the runtime directory", name);
-                if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-                        if (errno == EWOULDBLOCK)
-                                continue;
-                        return error_errno(e, errno, "locking slots/%s in the runtime directory", name);
-                }
-                *ret = (Slot){ .fd = TAKE_FD(fd) };
-                slot_read(ret);
-                return 1;
+        (void) snprintf(name, sizeof name, "%" PRId64, number);
+        fd = openat(slots_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
+        if (fd < 0)
+                return error_errno(e, errno, "slot slots/%s in the runtime directory", name);
+        if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+                if (errno == EWOULDBLOCK)
+                        return 0;
+                return error_errno(e, errno, "locking slots/%s in the runtime directory", name);
         }
-        return 0;
+        *ret = (Slot){ .fd = TAKE_FD(fd) };
+        slot_read(ret);
+        return 1;
+}
+
+int slot_take(int slots_fd, int64_t n_slots, Slot *ret, Error *e) {
+        int r = 0;
+
+        for (int64_t i = 0; i < n_slots && r == 0; i++)
+                r = slot_take_number(slots_fd, i, ret, e);
+        return r;
 }
 
 int slot_mark(Slot *s, const TreeTrace *t) {

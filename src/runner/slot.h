@@ -6,6 +6,8 @@
 #include "base/error.h"
 #include "runner/tree.h"
 
+enum { SLOTS_MAX = 10 }; /* the largest jobs.max_concurrent there can be */
+
 typedef struct Slot {
         int fd;     /* -1 = none */
         bool dirty; /* `former` may still have processes */
@@ -14,6 +16,8 @@ typedef struct Slot {
 
 /* One try. 1 = taken (look at ret->dirty), 0 = all are in use, negative errno. */
 int slot_take(int slots_fd, int64_t n_slots, Slot *ret, Error *e) MUST_USE;
+/* The same for slot `number` alone. */
+int slot_take_number(int slots_fd, int64_t number, Slot *ret, Error *e) MUST_USE;
 /* Name the run that uses the slot from now on. */
 int slot_mark(Slot *s, const TreeTrace *t) MUST_USE;
 /* The run's tree is empty: wipe the name, free the slot. */

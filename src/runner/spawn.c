@@ -71,11 +71,14 @@ void environment_done(Environment *e) {
 /* The child shares our memory until it has become the handler: a copy of it, made page by page as both go on, costs more than all
  * else a start does. As with vfork(), only one of us goes on at a time, since even errno is shared: we wait for its word from the
  * gate, it waits there for ours. It calls the kernel and changes nothing of ours, and what it stands on and reads, which is this,
- * stays until it is out of here. (Should it change its user one day: the kernel then lets no user trace it.) */
+ * stays until it is out of here.
+ * A child that is to become another user never shares memory with us, who keep our rights: it gets a copy, and the kernel lets no
+ * user trace it until it has become the handler. */
 struct Launch {
         const char *path;
         char **argv;
         Environment environment;
+        const User *user; /* of the caller; not looked at any more once the child is made */
         int work_fd, stdin_fd, gate_fd, write_fd[OUTPUT_COUNT];
         _Alignas(16) char stack[RUNNER_CHILD_STACK];
 };
@@ -114,6 +117,24 @@ static ON_OWN_STACK bool arrange_descriptors(const Launch *l) {
         return true;
 }
 
+/* The C library's functions would change other threads too, had we any; and of old kernels' two generations of these calls, the
+ * one without 16-bit numbers is meant. */
+#ifdef SYS_setresuid32
+#define SET_GROUPS SYS_setgroups32
+#define SET_GID    SYS_setresgid32
+#define SET_UID    SYS_setresuid32
+#else
+#define SET_GROUPS SYS_setgroups
+#define SET_GID    SYS_setresgid
+#define SET_UID    SYS_setresuid
+#endif
+
+/* All rights of the user, and none of ours. */
+static ON_OWN_STACK bool take_rights(const User *u) {
+        return syscall(SET_GROUPS, u->n_groups, u->groups) == 0 && syscall(SET_GID, u->gid, u->gid, u->gid) == 0 &&
+               syscall(SET_UID, u->uid, u->uid, u->uid) == 0;
+}
+
 static ON_OWN_STACK int child_main(void *userdata) {
         const struct timespec pause = { .tv_nsec = RUNNER_BUSY_TEXT_MSEC * 1000000L };
         const Launch *l = userdata;
@@ -131,6 +152,11 @@ static ON_OWN_STACK int child_main(void *userdata) {
         /* Without a token the runner died or thought better of it: nothing may run. */
         if (write(GATE_FD, &error, sizeof error) != sizeof error || read(GATE_FD, &token, 1) != 1)
                 _exit(0);
+        if (l->user && !take_rights(l->user)) {
+                error = errno | SPAWN_NO_RIGHTS;
+                (void) !write(GATE_FD, &error, sizeof error);
+                _exit(126);
+        }
         for (int i = 0; i < RUNNER_BUSY_TEXT_TRIES; i++) {
                 (void) execve(l->path, l->argv, l->environment.item);
                 if (errno != ETXTBSY) /* somebody is just installing it */
@@ -156,7 +182,7 @@ DEFINE_CLEANUP(Launch *, launch_free)
 
 static Launch *launch_new(const SpawnRequest *r) {
         Launch *l CLEANUP(launch_free) = malloc(sizeof *l); /* the stack is not to be touched */
-        size_t n = 0;
+        size_t n = 0, at = 0;
 
         if (!l)
                 return NULL;
@@ -165,14 +191,16 @@ static Launch *launch_new(const SpawnRequest *r) {
         l->path = r->path;
         l->work_fd = r->work_fd;
         l->stdin_fd = r->stdin_fd;
+        l->user = r->user;
         l->environment = *r->environment;
         *r->environment = (Environment){};
         l->argv = calloc(n + 2, sizeof *l->argv);
         if (!l->argv)
                 return NULL;
-        l->argv[0] = (char *) (uintptr_t) r->path;
+        if (!r->args_have_name)
+                l->argv[at++] = (char *) (uintptr_t) r->path;
         for (size_t i = 0; i < n; i++)
-                l->argv[i + 1] = r->args[i];
+                l->argv[at++] = r->args[i];
         return TAKE(l);
 }
 
@@ -192,6 +220,9 @@ static int open_pipes(Child *c, Launch *l) {
                 c->output_fd[s] = p[0];
                 l->write_fd[s] = p[1];
                 if (fcntl(p[0], F_SETFL, O_NONBLOCK) < 0)
+                        return -errno;
+                /* Or it could not open /dev/stderr. */
+                if (l->user && fchown(p[1], l->user->uid, l->user->gid) < 0)
                         return -errno;
         }
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, p) < 0)
@@ -216,7 +247,7 @@ static int hear(const Child *c, int flags, int *ret_error) {
 static int start_child(Child *c) {
         Launch *l = c->launch;
         int error = 0, r;
-        pid_t pid = clone(child_main, l->stack + sizeof l->stack, CLONE_VM | SIGCHLD, l);
+        pid_t pid = clone(child_main, l->stack + sizeof l->stack, (l->user ? 0 : CLONE_VM) | SIGCHLD, l);
 
         if (pid < 0)
                 return -errno;
@@ -299,11 +330,13 @@ static void interpreter_of(const char *path, char ret[static RUNNER_SHEBANG_MAX]
         memcpy(ret, p, strlen(p) + 1);
 }
 
-void spawn_explain(const char *path, int error, Error *e) {
+void spawn_explain(const char *path, const char *user, int error, Error *e) {
         char interpreter[RUNNER_SHEBANG_MAX];
 
         interpreter_of(path, interpreter);
-        if (error == ENOEXEC)
+        if (error & SPAWN_NO_RIGHTS)
+                error_errno(e, error & ~SPAWN_NO_RIGHTS, "cannot take the rights of user \"%s\" to run %s", user, path);
+        else if (error == ENOEXEC)
                 error_set(e, error,
                           "exec format error: %s is neither a program for this machine nor begins with an "
                           "interpreter line such as #!/bin/sh",
@@ -319,8 +352,11 @@ void spawn_explain(const char *path, int error, Error *e) {
         else if (error == ENOENT && access(path, F_OK) == 0)
                 error_set(e, error, "the dynamic loader that %s asks for is missing", path);
         else if (error == EACCES && interpreter[0])
-                error_set(e, error, "permission denied: %s, or its interpreter %s, may not be executed", path,
+                error_set(e, error,
+                          "permission denied: user \"%s\" may not execute %s, or its interpreter %s", user, path,
                           interpreter);
+        else if (error == EACCES)
+                error_set(e, error, "permission denied: user \"%s\" may not execute %s", user, path);
         else if (error == ETXTBSY)
                 error_set(e, error, "%s is still open for writing", path);
         else

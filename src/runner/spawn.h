@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "runner/output.h"
+#include "runner/user.h"
 
 /* NAME=value pairs, later ones replace earlier ones of the same name. */
 typedef struct Environment {
@@ -21,11 +22,16 @@ void environment_done(Environment *e);
 
 typedef struct SpawnRequest {
         const char *path;  /* of the handler; stays until the child has gone */
-        char *const *args; /* NULL-terminated, behind the path; may be NULL; stays too */
+        char *const *args; /* NULL-terminated, behind the path; may be NULL; its strings stay too */
+        bool args_have_name; /* the first is what the program is called as, instead of its path */
         Environment *environment; /* taken over */
         int work_fd;  /* the working directory */
         int stdin_fd; /* the document, open for reading */
+        const User *user; /* whose rights the handler gets, behind its gate; NULL = ours */
 } SpawnRequest;
+
+/* Part of exec_error: it could not take its user's rights, for the reason in the other bits. */
+enum { SPAWN_NO_RIGHTS = 0x10000 };
 
 typedef struct Launch Launch;
 
@@ -35,7 +41,7 @@ typedef struct Child {
         Launch *launch; /* what it stands on; NULL once it has become the handler or is gone */
         int gate_fd;    /* closing it unopened ends the child before it executed anything */
         bool released;
-        int exec_error;              /* errno of its execve(), 0 = none so far */
+        int exec_error;              /* errno of its execve(), or SPAWN_NO_RIGHTS with one; 0 = none so far */
         int output_fd[OUTPUT_COUNT]; /* non-blocking reading ends; given away by the caller with TAKE_FD */
 } Child;
 
@@ -48,7 +54,7 @@ int spawn_release(Child *c) MUST_USE;
 /* The child has ended and was waited for: 0 = it had become the handler (or was never released), else the errno of its execve().
  * Closes the gate. */
 int spawn_exec_error(Child *c);
-/* What an errno of execve() means for this file, in words for a report. */
-void spawn_explain(const char *path, int error, Error *e);
+/* What an exec_error means for this file, in words for a report. `user`: as whom it should have been executed. */
+void spawn_explain(const char *path, const char *user, int error, Error *e);
 /* End, and wait for, a child that has not become the handler; close what is open. The handler is not touched. */
 void child_done(Child *c);

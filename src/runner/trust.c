@@ -198,3 +198,79 @@ int trust_find_handler(const char *const *directories, const char *name, bool tr
                 return error_set(e, ENOENT, "missing: no %s or %s.sh in %s", name, name, searched.data);
         return error_set(e, ENOENT, "missing: no %s in %s", name, searched.data);
 }
+
+/* ---- programs ---- */
+
+static int check_directory_of(const char *path, uid_t uid, Error *e) {
+        char *real CLEANUP_FREE = NULL, *directory CLEANUP_FREE = strdup(path);
+        int fd CLEANUP_FD = -1;
+        char *slash;
+
+        if (!directory)
+                return error_errno(e, ENOMEM, "program %s", path);
+        slash = strrchr(directory, '/');
+        slash[slash == directory] = '\0';
+        fd = trust_open_directory(directory, uid, &real, e);
+        return MIN_OF(fd, 0);
+}
+
+/* 1 and *ret = found and good, 0 = nothing there that could be executed, negative errno = refused. */
+static int check_program(const char *path, uid_t uid, char **ret, Error *e) {
+        char *real CLEANUP_FREE = realpath(path, NULL);
+        struct stat st;
+        int r;
+
+        if (!real || stat(real, &st) < 0)
+                return errno == ENOENT || errno == ENOTDIR ? 0 : error_errno(e, errno, "program %s", path);
+        if (!S_ISREG(st.st_mode) || !(st.st_mode & 0111))
+                return 0;
+        r = check_directory_of(path, uid, e);
+        if (r == 0)
+                r = check_directory_of(real, uid, e);
+        if (r < 0)
+                return r;
+        if (!owner_good(&st, uid))
+                return error_set(e, EPERM, "wrong owner: %s belongs to user %u, not to root or user %u", real,
+                                 (unsigned) st.st_uid, (unsigned) uid);
+        if (st.st_mode & (S_IWGRP | S_IWOTH))
+                return error_set(e, EPERM, "writable by others: %s has mode %04o", real, st.st_mode & 07777U);
+        *ret = TAKE(real);
+        return 1;
+}
+
+static int search_program(const char *search, const char *word, uid_t uid, char **ret, Error *e) {
+        while (*search) {
+                size_t n = strcspn(search, ":");
+                char *path CLEANUP_FREE = NULL;
+                int r = 0;
+
+                if (*search == '/') {
+                        if (asprintf(&path, "%.*s/%s", (int) n, search, word) < 0) {
+                                path = NULL;
+                                return error_errno(e, ENOMEM, "program %s", word);
+                        }
+                        r = check_program(path, uid, ret, e);
+                }
+                if (r != 0)
+                        return r;
+                search += n + (search[n] == ':');
+        }
+        return 0;
+}
+
+int trust_find_program(const char *search, const char *word, uid_t uid, char **ret, Error *e) {
+        int r;
+
+        if (strchr(word, '/') && word[0] != '/')
+                return error_set(e, EINVAL, "\"%.200s\" is neither an absolute path nor a name alone", word);
+        if (word[0] == '/') {
+                r = check_program(word, uid, ret, e);
+                if (r == 0)
+                        return error_set(e, ENOENT, "missing: there is no program %.300s", word);
+        } else {
+                r = search_program(search, word, uid, ret, e);
+                if (r == 0)
+                        return error_set(e, ENOENT, "missing: no %.200s in %.250s", word, search);
+        }
+        return MIN_OF(r, 0);
+}

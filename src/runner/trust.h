@@ -16,3 +16,9 @@ int trust_find_handler(const char *const *directories, const char *name, bool tr
 /* A directory and every one above it: a descriptor (O_PATH) and its path without links (caller frees), or negative errno with the
  * reason in e. */
 int trust_open_directory(const char *path, uid_t uid, char **ret_real, Error *e) MUST_USE;
+
+/* A program of this machine, for a command: `word` is an absolute path, or a name that is looked up in the directories of `search`
+ * (as in PATH; only absolute ones count), where the first executable file of that name decides. Links are followed; what they lead
+ * to, its directories and those it was found through must be as good as those of handlers. Set-user-ID bits are no fault here.
+ * 0 and *ret, the path without links (caller frees), else as above. */
+int trust_find_program(const char *search, const char *word, uid_t uid, char **ret, Error *e) MUST_USE;

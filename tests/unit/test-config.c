@@ -137,6 +137,17 @@ START_TEST(defaults_of_runner) {
         ck_assert_int_eq(c->report_output, CONFIG_REPORT_ON_FAILURE);
         ck_assert_ptr_null(c->environment[0]);
         ck_assert_uint_eq(c->n_overrides, 0);
+        ck_assert_ptr_null(c->handler_user);
+        ck_assert_int_eq(c->retry_delay, 60);
+        ck_assert_int_eq(c->reboot_timeout, 900);
+        ck_assert_str_eq(c->reboot_command[0], "systemctl");
+        ck_assert_str_eq(c->reboot_command[1], "reboot");
+        ck_assert_ptr_null(c->reboot_command[2]);
+        ck_assert_ptr_null(c->fallback);
+        ck_assert(!c->device_client_args && !c->run_command && !c->require_signature);
+        ck_assert_uint_eq(c->exit_codes.n + c->facts.n, 0);
+        ck_assert_ptr_null(c->run_as[0]);
+        ck_assert_str_eq(c->trusted_keys, "/etc/iot-jobs/trusted-keys.d");
         ck_assert_int_eq(c->max_concurrent, 1);
         ck_assert_int_eq(c->on_orphan, CONFIG_ORPHAN_FAIL);
         ck_assert_int_eq(c->progress_interval, 5);
@@ -199,6 +210,54 @@ START_TEST(every_value) {
         ck_assert_str_eq(c->agent_user, "nobody");
         ck_assert_str_eq(c->state_directory, "/state");
         ck_assert_str_eq(c->runtime_directory, "/runtime");
+}
+END_TEST
+
+START_TEST(outcomes_and_policy) {
+        Config *c CLEANUP(config_free) =
+                load(BASE "handlers = { user = \"jobs\"; retry_delay = 3600; reboot_command = ( \"/sbin/reboot\" ); reboot_timeout = 10;\n"
+                          "fallback = \"x.sh\"; device_client_args = true;\n"
+                          "exit_codes = ( { code = 3; outcome = \"retry\"; }, { from = 10; to = 19; outcome = \"reject\"; } );\n"
+                          "override = ( { name = \"a\"; user = \"u\"; on_cancel = \"finish\"; exit_codes = ( { outcome = \"reboot\"; to = 255; "
+                          "from = 1; } ); }, { name = \"b\"; } ); };\n"
+                          "policy = { run_command = true; run_as = ( \"u\", \"v\" ); require_signature = true; trusted_keys = \"/k\"; };\n"
+                          "facts = { site = \"plant-7\"; line = \"\\\"2\\\"\"; };\n",
+                     0, "");
+
+        ck_assert_str_eq(c->handler_user, "jobs");
+        ck_assert_int_eq(c->retry_delay, 3600);
+        ck_assert_str_eq(c->reboot_command[0], "/sbin/reboot");
+        ck_assert_ptr_null(c->reboot_command[1]);
+        ck_assert_int_eq(c->reboot_timeout, 10);
+        ck_assert_str_eq(c->fallback, "x.sh");
+        ck_assert(c->device_client_args && c->run_command && c->require_signature);
+        ck_assert_str_eq(c->run_as[1], "v");
+        ck_assert_str_eq(c->trusted_keys, "/k");
+        ck_assert_uint_eq(c->exit_codes.n, 2);
+        ck_assert_int_eq(c->exit_codes.item[0].from * 1000 + c->exit_codes.item[0].to, 3003);
+        ck_assert_int_eq(c->exit_codes.item[0].outcome, CONFIG_OUTCOME_RETRY);
+        ck_assert_int_eq(c->exit_codes.item[1].from * 1000 + c->exit_codes.item[1].to, 10019);
+        ck_assert_int_eq(c->exit_codes.item[1].outcome, CONFIG_OUTCOME_REJECT);
+        ck_assert_str_eq(c->overrides[0].user, "u");
+        ck_assert_int_eq(c->overrides[0].on_cancel, CONFIG_CANCEL_FINISH);
+        ck_assert_int_eq(c->overrides[0].exit_codes.item[0].from * 1000 + c->overrides[0].exit_codes.item[0].to, 1255);
+        ck_assert_int_eq(c->overrides[0].exit_codes.item[0].outcome, CONFIG_OUTCOME_REBOOT);
+        ck_assert_ptr_null(c->overrides[1].user);
+        ck_assert_int_eq(c->overrides[1].on_cancel, -1);
+        ck_assert_uint_eq(c->overrides[1].exit_codes.n, 0);
+        ck_assert_uint_eq(c->facts.n, 2);
+        ck_assert_str_eq(c->facts.item[0].name, "site");
+        ck_assert_str_eq(c->facts.item[0].value, "plant-7");
+        ck_assert_str_eq(c->facts.item[1].value, "\"2\"");
+}
+END_TEST
+
+START_TEST(no_success) {
+        (void) config_free(load(BASE "handlers = { exit_codes = ( { from = 0; to = 9; outcome = \"retry\"; }, { code = 0; "
+                                     "outcome = \"success\"; } ); };\n",
+                                0,
+                                "warning agent.conf:2: handlers.exit_codes[0].outcome: value \"retry\": a handler that exits "
+                                "with 0 does not succeed then\n"));
 }
 END_TEST
 
@@ -557,6 +616,10 @@ static const struct BadFile {
         { "jobs.max_concurrent = 2;",
           "error agent.conf:2: syntax error; a dotted name is a group: write group = { name = value; };\n" },
         { "@include \"a\\b\"", "error agent.conf:2: @include: a file name in double quotes without \\ expected\n" },
+        { "handlers = { reboot_command = ( ); };",
+          "error agent.conf:2: handlers.reboot_command: value ( ... ): empty; allowed: a list [ \"...\" ] of strings: a program and its "
+          "arguments\n" },
+        { "handlers = { user = \"a b\"; };", "error agent.conf:2: handlers.user: value \"a b\": not valid; allowed: a user name\n" },
         { "qos = 1; @include \"absent.conf\"", "error agent.conf:2: syntax error\n" },
         { "@include \"agent.conf\"", "error agent.conf:2: @include nested deeper than 10\n" },
         { "x = (((((((((((((((((1)))))))))))))))));", "error agent.conf:2: groups and lists nested deeper than 16\n" },
@@ -578,20 +641,6 @@ END_TEST
 static const struct Later {
         const char *text, *key, *value, *allowed;
 } later[] = {
-        { "handlers = { user = \"jobs\"; };", "handlers.user", "\"jobs\"", NULL },
-        { "handlers = { retry_delay = 61; };", "handlers.retry_delay", "61", "60" },
-        { "handlers = { reboot_command = [ \"reboot\" ]; };", "handlers.reboot_command", "[ ... ]", "[ \"systemctl\", \"reboot\" ]" },
-        { "handlers = { reboot_command = [ \"systemctl\" ]; };", "handlers.reboot_command", "[ ... ]",
-          "[ \"systemctl\", \"reboot\" ]" },
-        { "handlers = { reboot_timeout = 901; };", "handlers.reboot_timeout", "901", "900" },
-        { "handlers = { fallback = \"x\"; };", "handlers.fallback", "\"x\"", NULL },
-        { "handlers = { device_client_args = true; };", "handlers.device_client_args", "true", "false" },
-        { "handlers = { exit_codes = ( { code = 3; outcome = \"retry\"; } ); };", "handlers.exit_codes", "( ... )", NULL },
-        { "handlers = { override = ( { name = \"a\"; user = \"u\"; } ); };", "handlers.override[0].user", "\"u\"", NULL },
-        { "handlers = { override = ( { name = \"a\"; exit_codes = ( { from = 1; to = 2; outcome = \"reject\"; } ); } ); };",
-          "handlers.override[0].exit_codes", "( ... )", NULL },
-        { "handlers = { override = ( { name = \"a\"; on_cancel = \"finish\"; } ); };", "handlers.override[0].on_cancel", "\"finish\"",
-          "\"stop\"" },
         { "handlers = { override = ( { name = \"a\"; inhibit_shutdown = true; } ); };", "handlers.override[0].inhibit_shutdown", "true",
           "false" },
         { "handlers = { override = ( { name = \"a\"; memory_max = \"64M\"; } ); };", "handlers.override[0].memory_max", "\"64M\"", NULL },
@@ -600,11 +649,6 @@ static const struct Later {
         { "handlers = { override = ( { name = \"a\"; io_weight = 9; } ); };", "handlers.override[0].io_weight", "9", NULL },
         { "handlers = { override = ( { name = \"a\"; private_network = true; } ); };", "handlers.override[0].private_network", "true",
           "false" },
-        { "policy = { run_command = true; };", "policy.run_command", "true", "false" },
-        { "policy = { run_as = [ \"u\" ]; };", "policy.run_as", "[ ... ]", NULL },
-        { "policy = { require_signature = true; };", "policy.require_signature", "true", "false" },
-        { "policy = { trusted_keys = \"/k\"; };", "policy.trusted_keys", "\"/k\"", "\"/etc/iot-jobs/trusted-keys.d\"" },
-        { "facts = { site = \"x\"; };", "facts", "{ ... }", NULL },
 };
 
 /* clang-format on */
@@ -1091,6 +1135,8 @@ static TCase *good_cases(void) {
         tcase_add_test(t, defaults_of_runner);
         tcase_add_test(t, every_value);
         tcase_add_test(t, overrides);
+        tcase_add_test(t, outcomes_and_policy);
+        tcase_add_test(t, no_success);
         tcase_add_test(t, every_connection);
         tcase_add_test(t, key_in_a_token);
         tcase_add_loop_test(t, region_of_the_endpoint, 0, (int) ELEMENTSOF(regions));
