@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Measure the agent from the outside; started by scripts/bench. Every clock is on the wire: a watcher at the broker."""
+"""Measure the agent from the outside, and the library; started by scripts/bench. The agent's clock is on the wire: a watcher
+at the broker. The library's part is in library.py."""
 
 import argparse
 import json
@@ -19,6 +20,7 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
 
+import library  # noqa: E402
 from harness import AGENT, Lab, clean_environment, wait_for  # noqa: E402
 
 TICK = os.sysconf("SC_CLK_TCK")
@@ -212,10 +214,8 @@ def table(rows):
             print("  ".join("-" * w for w in widths))
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true")
-    bench = Bench(parser.parse_args().quick)
+def measure_agent(quick):
+    bench = Bench(quick)
     lab = bench.lab
     try:
         where = subprocess.run(["stat", "-f", "-c", "%T", lab.directory], capture_output=True, text=True).stdout.strip()
@@ -246,6 +246,18 @@ def main():
         (f"a job with {bench.backlog} pending, against 10 pending", f"{crowded / quiet:.2f} x", "<= 1.1 x", ""),
     ])
     print(f"\n(a job every {crowded * 1000:.2f} ms with {bench.backlog} pending, every {quiet * 1000:.2f} ms with 10)")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("part", nargs="?", choices=("agent", "library"))
+    args = parser.parse_args()
+    if args.part != "library":
+        measure_agent(args.quick)
+    if args.part != "agent":
+        print(flush=True)
+        table(library.rows(args.quick))
 
 
 if __name__ == "__main__":
