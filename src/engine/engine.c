@@ -70,7 +70,8 @@ static bool claimed_by_another(const Job *j) {
 
 /* Tell the cloud first, so that its timer is armed anew; when it is due read the document afresh, and prepare it. */
 static void advance_deferred(Engine *e, Job *j) {
-        bool due = e->now >= j->resume_at && e->now >= j->runner_retry_at && !engine_reboot_pending(e);
+        bool due = e->now >= j->resume_at && e->now >= j->runner_retry_at && e->inventory_done &&
+                   !engine_reboot_pending(e);
 
         if (j->cloud == CLOUD_UNKNOWN)
                 cloud_describe(e, j, due);

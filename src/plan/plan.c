@@ -311,6 +311,10 @@ static void prefix_reason(const Plan *p, PlanVerdict *v, const char *text) {
 static void finish_failed(PlanStep *s, const char *text) {
         PlanVerdict v = { .status = PROTO_STATUS_FAILED, .with_output = s->p->exited };
 
+        if (s->p->cancelled) {
+                finish_canceled(s);
+                return;
+        }
         prefix_reason(s->p, &v, text);
         finish(s, &v);
 }
@@ -1067,8 +1071,10 @@ static void on_cancel(PlanStep *s) {
                 return;
         case STATE_TELLING:
         case STATE_GATHERING:
-        case STATE_REBOOTING:
                 finish_canceled(s);
+                return;
+        case STATE_REBOOTING: /* the device goes down: whatever a free slot let start now would be cut off */
+                p->cancelled = true;
                 return;
         case STATE_RUNNING:
                 cancel_running(s);
@@ -1150,11 +1156,16 @@ static void on_stop(PlanStep *s) {
         case STATE_NEW:
         case STATE_PLANNED:
         case STATE_WAITING:
-        case STATE_TELLING: /* the reboot that was asked for, likely; else the next runner goes on with it */
+        case STATE_TELLING: /* the next runner goes on with it */
         case STATE_GATHERING:
-        case STATE_REBOOTING:
         case STATE_FINISHED:
                 exit_now(s);
+                return;
+        case STATE_REBOOTING: /* this is it, likely */
+                if (p->cancelled)
+                        finish_canceled(s);
+                else
+                        exit_now(s);
                 return;
         case STATE_RUNNING:
         case STATE_STOPPING:

@@ -19,6 +19,7 @@ uint64_t device_to_world(const World *w, const Device *d, uint64_t deadline) {
 
 /* From now on nothing keeps it from knowing what the cloud knows; or not even that. */
 void device_disturbed(World *w, Device *d) {
+        d->calm_since = MAX_OF(w->now, d->suspended_until);
         if (!d->powered || !d->agent_alive || !d->online)
                 d->clear_since = USEC_NEVER;
         else
@@ -162,7 +163,7 @@ static void send_to_runner(World *w, Device *d, uint32_t run, const WireMessage 
 static bool sow_publish(World *w, Device *d, ProtoRequest *r, Track *t) {
         TrackDevice *td = t ? &t->dev[d->index] : NULL;
         bool final = r->kind == TOPIC_UPDATE && proto_status_terminal(r->status);
-        bool claim = r->kind == TOPIC_UPDATE && !final && td && !td->go;
+        bool claim = r->kind == TOPIC_UPDATE && !final && td && !td->go && !is_pause(r);
 
         if (w->bug == BUG_FINAL_ONCE && final && td) {
                 if (td->final_once)
@@ -192,6 +193,10 @@ static void note_publish(World *w, Device *d, const ProtoRequest *r, Track *t) {
         if (!t || r->kind != TOPIC_UPDATE)
                 return;
         td = &t->dev[d->index];
+        if (is_pause(r)) {
+                track_update(w, t, d->index);
+                return;
+        }
         if (proto_status_terminal(r->status)) {
                 td->final_sent = true;
                 (void) snprintf(td->final_token, sizeof(td->final_token), "%s", r->token);
@@ -237,6 +242,8 @@ static void tell_runner(World *w, Device *d, const EngineAction *a) {
                 t->dev[d->index].run = a->run;
         if (t && a->wire.type == WIRE_PREPARE)
                 check_prepare(w, d, t);
+        if (t && (a->wire.type == WIRE_PREPARE || a->wire.type == WIRE_GO))
+                check_go(w, d, t);
         if (t && a->wire.type == WIRE_DROP)
                 t->dev[d->index].drop_sent = true;
         if (t && a->wire.type == WIRE_ACK)
@@ -244,6 +251,10 @@ static void tell_runner(World *w, Device *d, const EngineAction *a) {
         if (t && (a->wire.type == WIRE_PREPARE || a->wire.type == WIRE_ATTACH))
                 t->dev[d->index].asked = true;
         if (w->bug == BUG_CANCEL_IGNORED && a->wire.type == WIRE_CANCEL && conn_find(w, d, a->run) >= 0)
+                return;
+        if (w->bug == BUG_CANCEL_WHILE_DEFERRED && a->wire.type == WIRE_CANCEL && t && t->dev[d->index].deferred)
+                return;
+        if (w->bug == BUG_RESUME_WAITS && a->wire.type == WIRE_ATTACH && t && t->dev[d->index].rebooting && !d->online)
                 return;
         send_to_runner(w, d, a->run, &a->wire);
         if (t)
@@ -402,6 +413,15 @@ void agent_packet(World *w, Event *e) {
         TRACE(w, 2, "device %u: run %u -> agent: %s %s", e->dev, w->conn[i].run, wire_type_name(m.type),
               m.key.job_id);
         w->dev[e->dev].heard_inventory |= m.type == WIRE_RUNS && !m.more;
+        if (m.type == WIRE_REBOOTING)
+                for (unsigned k = 0; k < w->n_tracks; k++)
+                        w->track[k].dev[e->dev].reboot_heard |= w->track[k].dev[e->dev].run == w->conn[i].run;
+        if (w->bug == BUG_SLOT_GIVEN_UP && m.type == WIRE_DEFERRED) {
+                EngineConfig one_more = w->sc.engine;
+
+                one_more.max_concurrent++;
+                step(w, &w->dev[e->dev], &(EngineEvent){ .type = ENGINE_EVENT_RELOAD, .config = &one_more });
+        }
         step(w, &w->dev[e->dev],
              &(EngineEvent){ .type = ENGINE_EVENT_RUNNER, .run = w->conn[i].run, .wire = &m });
 }
@@ -458,6 +478,7 @@ void agent_start(World *w, Device *d) {
                 return;
         d->agent_alive = true;
         d->agent_life = ++w->next_id;
+        d->calm_since = w->now;
         d->timer_at = USEC_NEVER;
         (void) snprintf(d->token_prefix, sizeof(d->token_prefix), "a%ux%ux", d->index, d->agent_life);
         r = engine_new(&w->sc.engine, d->token_prefix, &d->engine);
@@ -478,7 +499,7 @@ static void agent_gone(World *w, Device *d) {
         for (unsigned i = 0; i < w->n_tracks; i++) {
                 TrackDevice *td = &w->track[i].dev[d->index];
 
-                td->seen = td->asked = td->claim_sent = td->final_sent = td->final_once = false;
+                td->seen = td->asked = td->claim_sent = td->final_sent = td->final_once = td->reboot_heard = false;
                 td->progress_sent = 0;
                 td->result &= td->record.exists; /* what was refused for good has no record */
         }
@@ -512,10 +533,7 @@ void device_boot(World *w, Device *d) {
         push(w, d, EVENT_AGENT_START, rng_between(&w->rng, 100 * MSEC, 3 * SEC), 0);
 }
 
-void device_power_cut(World *w, Device *d, uint64_t down) {
-        if (!d->powered)
-                return;
-        TRACE(w, 1, "device %u: power cut", d->index);
+static void lose_power(World *w, Device *d, uint64_t down, bool orderly) {
         if (d->agent_alive)
                 agent_gone(w, d);
         d->powered = false;
@@ -537,14 +555,42 @@ void device_power_cut(World *w, Device *d, uint64_t down) {
                 TrackDevice *td = &t->dev[d->index];
                 CLEANUP_RECORD_STATE RecordState state = {};
 
-                t->disturbed = t->outcome_open = true;
-                td->go = td->killing = td->asked = false;
+                t->disturbed |= !orderly;
+                t->outcome_open |= !orderly;
+                td->go = td->killing = td->asked = td->reboot_given = false;
                 (void) disk_load(w, d, t, &state);
-                td->planned = state.phase != RECORD_NONE;
+                td->deferred = state.phase == RECORD_IS_DEFERRED;
+                td->rebooting = state.phase == RECORD_IS_REBOOTING;
+                td->planned = state.phase != RECORD_NONE && !td->deferred;
                 td->result = state.phase == RECORD_HAS_RESULT;
+                if (td->deferred)
+                        td->due_at = w->now; /* the delay ends with the boot */
+                else if (state.document && state.started.attempt > 0) { /* what was written last may be lost */
+                        td->nonce_paused = 0;
+                        td->nonce_used = document_nonce(t, state.document, state.document_len);
+                }
         }
         device_disturbed(w, d);
         track_update_all(w, d->index);
         if (down != USEC_NEVER)
                 world_push(w, (Event){ .at = w->now + down, .type = EVENT_BOOT, .dev = d->index });
+}
+
+void device_power_cut(World *w, Device *d, uint64_t down) {
+        if (!d->powered)
+                return;
+        TRACE(w, 1, "device %u: power cut", d->index);
+        lose_power(w, d, down, false);
+}
+
+/* Everything is told to stop, and then the power is gone all the same. */
+void device_reboot(World *w, Device *d) {
+        TRACE(w, 1, "device %u: reboots", d->index);
+        w->reboots++;
+        if (d->agent_alive)
+                agent_gone(w, d);
+        for (unsigned i = 0; i < w->n_runners; i++)
+                if (w->runner[i].id != 0 && w->runner[i].dev == d->index && w->runner[i].phase != RUNNER_DEAD)
+                        runner_stop(w, &w->runner[i]);
+        lose_power(w, d, rng_between(&w->rng, 5 * SEC, 60 * SEC), true);
 }

@@ -3,13 +3,13 @@
 #include "world.h"
 
 static const char *no_runner(SimState s) {
-        if (s == STATE_UNKNOWN || s == STATE_QUEUED)
+        if (s == STATE_UNKNOWN || s == STATE_QUEUED || s == STATE_DEFERRED)
                 return "no runner serves the job";
         return s == STATE_ACKED ? "its runner is gone" : NULL;
 }
 
 static const char *nothing_written(SimState s) {
-        if (s == STATE_UNKNOWN || s == STATE_QUEUED)
+        if (s == STATE_UNKNOWN || s == STATE_QUEUED || s == STATE_DEFERRED)
                 return "no runner writes for the job";
         return s == STATE_ACKED ? "its record is gone" : NULL;
 }
@@ -31,6 +31,8 @@ static const char *no_update(SimState s) {
         case STATE_STARTING:
         case STATE_RUNNING:
         case STATE_KILLING:
+        case STATE_DEFERRED:
+        case STATE_REBOOTING:
         case STATE_REPORTING:
         case STATE_COUNT:
                 break;
@@ -54,6 +56,8 @@ static const char *no_start(SimState s) {
         case STATE_CLAIMING:
         case STATE_RUNNING:
         case STATE_KILLING:
+        case STATE_DEFERRED:
+        case STATE_REBOOTING:
         case STATE_FINISHED:
         case STATE_REPORTING:
         case STATE_COUNT:
@@ -64,6 +68,10 @@ static const char *no_start(SimState s) {
 
 const char *cell_excuse(Fault f, SimState s) {
         switch (f) {
+        case FAULT_REBOOT_FAILS:
+        case FAULT_NO_REBOOT:
+        case FAULT_HOUR_OFFLINE:
+                return s == STATE_REBOOTING ? NULL : "it strikes the reboot that the job asked for";
         case FAULT_KILL_RUNNER:
         case FAULT_STOP_RUNNER:
                 return no_runner(s);

@@ -23,6 +23,7 @@
 #define IDLE_BOUND                                                                                           \
         (150 * SEC) /* nothing under way although something is queued: the longest backoff, twice */
 #define QUERY_BOUND (20 * SEC) /* 5 s of patience, a query that was under way and its repetition */
+#define RESUME_BOUND (130 * SEC) /* after a boot: the longest backoff of a runner, twice */
 #define STOP_BOUND  (30 * SEC) /* on top of the grace: answers, backoff after a fault, the kill itself */
 
 /* ---- P2, P4, P5, P6: at a start ---- */
@@ -37,6 +38,23 @@ static bool has_timer(const World *w, const Track *t) {
         return bounded || j->timeout_minutes > 0;
 }
 
+/* What the service may take: a job that waits says so, and arms the service's timer anew. */
+bool is_pause(const ProtoRequest *r) {
+        const char *reason = proto_details_get(&r->details, "reason");
+
+        return r->kind == TOPIC_UPDATE && r->status == PROTO_STATUS_IN_PROGRESS && reason &&
+               (strncmp(reason, "deferred:", 9) == 0 || strncmp(reason, "rebooting:", 10) == 0);
+}
+
+/* Restarts of the whole execution: retries, reboots, reruns. */
+static unsigned restarts(const World *w, const Track *t, const TrackDevice *td) {
+        unsigned n = 0;
+
+        for (unsigned s = 0; s < w->sc.job[t->job].n_steps; s++)
+                n += td->started[s] > 0 ? td->started[s] - 1U : 0;
+        return n;
+}
+
 static void check_once(World *w, const Runner *r, Track *t, uint32_t step, uint32_t attempt) {
         TrackDevice *td = &t->dev[r->dev];
         const PlanStepConfig *c = &w->sc.plan_step[t->job][step];
@@ -49,12 +67,12 @@ static void check_once(World *w, const Runner *r, Track *t, uint32_t step, uint3
         if (td->starts[step][attempt]++ > 0)
                 world_violate(w, P2_ONCE, "%s: attempt %u of step %u is started a second time on device %u",
                               track_text(w, t), attempt, step + 1, r->dev);
-        if (td->started[step]++ > 0 && c->on_interrupt == PLAN_INTERRUPT_FAIL)
+        if (td->started[step]++ > td->pauses[step] && c->on_interrupt == PLAN_INTERRUPT_FAIL)
                 world_violate(w, P2_ONCE, "%s: step %u is started again although on_interrupt says fail",
                               track_text(w, t), step + 1);
-        if (td->started[step] > w->sc.max_attempts + 1)
-                world_violate(w, P2_ONCE, "%s: step %u is started %u times, max_attempts is %u",
-                              track_text(w, t), step + 1, td->started[step], w->sc.max_attempts);
+        if (restarts(w, t, td) > w->sc.max_attempts)
+                world_violate(w, P2_ONCE, "%s: restart %u with a start of step %u, max_attempts is %u",
+                              track_text(w, t), restarts(w, t, td), step + 1, w->sc.max_attempts);
         if (t->runs_on >= 0 && t->runs_on != (int) r->dev && !takeover)
                 world_violate(w, P2_ONCE, "%s runs on both devices", track_text(w, t));
         t->runs_on = (int) r->dev;
@@ -111,8 +129,39 @@ static void check_order(World *w, const Runner *r, const Track *t) {
         }
 }
 
+/* A step that asked for a reboot goes on in another boot, and nothing starts in this one once the command was given. */
+static void check_boots(World *w, const Runner *r, const Track *t) {
+        const TrackDevice *td = &t->dev[r->dev];
+
+        if (td->reboot_asked && td->paused_boots == w->dev[r->dev].boots)
+                world_violate(w, P2_ONCE, "%s goes on in the boot that was to end", track_text(w, t));
+        for (unsigned i = 0; i < w->n_tracks; i++)
+                if (w->track[i].dev[r->dev].reboot_given)
+                        world_violate(w, P4_NO_OVERLAP, "%s starts while the device reboots for %s", track_text(w, t),
+                                      track_text(w, &w->track[i]));
+}
+
+/* A retry has a document that was read after it was deferred; what goes on otherwise has the one it began with. */
+static void check_document(World *w, const Runner *r, const Track *t) {
+        const TrackDevice *td = &t->dev[r->dev];
+
+        if (td->nonce_paused > 0 && r->nonce <= td->nonce_paused)
+                world_violate(w, P1_TRUTH, "%s is tried again with a document from before", track_text(w, t));
+        if (td->nonce_paused == 0 && td->nonce_used > 0 && r->nonce != td->nonce_used)
+                world_violate(w, P1_TRUTH, "%s goes on with another document", track_text(w, t));
+}
+
 void check_release(World *w, Runner *r, Track *t, uint32_t step, uint32_t attempt) {
+        TrackDevice *td = &t->dev[r->dev];
+
         assert(step < STEPS_MAX);
+        check_boots(w, r, t);
+        check_document(w, r, t);
+        if (r->cancelled)
+                world_violate(w, P5_CANCEL, "%s: step %u starts after a cancel", track_text(w, t), step + 1);
+        td->reboot_asked = false;
+        td->nonce_paused = 0;
+        td->nonce_used = r->nonce;
         if (r->started_step != step || r->started_attempt != attempt)
                 world_violate(w, P2_ONCE, "%s: step %u attempt %u starts before its record is durable",
                               track_text(w, t), step + 1, attempt);
@@ -123,6 +172,27 @@ void check_release(World *w, Runner *r, Track *t, uint32_t step, uint32_t attemp
         check_overlap(w, r, t);
         check_claim(w, r, t);
         check_order(w, r, t);
+}
+
+/* The device is about to reboot. */
+void check_reboot(World *w, const Runner *r, const Track *t) {
+        for (unsigned i = 0; i < w->n_tracks; i++)
+                if (w->track[i].dev[r->dev].live > 0)
+                        world_violate(w, P4_NO_OVERLAP, "the device reboots for %s while a process of %s is alive",
+                                      track_text(w, t), track_text(w, &w->track[i]));
+}
+
+/* Nothing is let loose by an agent that knows of a reboot to come. */
+void check_go(World *w, const Device *d, const Track *t) {
+        for (unsigned i = 0; i < w->n_tracks; i++) {
+                const Track *o = &w->track[i];
+                const TrackDevice *od = &o->dev[d->index];
+
+                if (o != t && od->reboot_heard && od->rebooting && !od->result && o->terminal_at == 0 &&
+                    od->paused_boots == d->boots && !w->dev[1].exists)
+                        world_violate(w, P4_NO_OVERLAP, "%s is let loose while %s waits for a reboot", track_text(w, t),
+                                      track_text(w, o));
+        }
 }
 
 /* ---- P1: at a report ---- */
@@ -165,7 +235,7 @@ static void check_success(World *w, const Track *t, unsigned dev) {
 static void check_progress(World *w, const Device *d, Track *t) {
         TrackDevice *td = &t->dev[d->index];
 
-        if (!td->go)
+        if (!td->go || td->rebooting)
                 return;
         if (td->progress_sent != 0 && !t->disturbed &&
             w->now - td->progress_sent < w->sc.engine.progress_interval_usec)
@@ -185,8 +255,9 @@ static void check_claim_sent(World *w, const Device *d, const Track *t) {
                               (o->key.queued_at == t->key.queued_at && o < t);
 
                 /* A drop may find a run that has started since the inventory: its slot keeps the next one waiting. */
-                busy += o != t && !od->result && !od->drop_sent && (od->live > 0 || od->go);
-                if (before && od->seen && !od->result && !od->claim_sent && !od->final_sent &&
+                busy += o != t && !od->result && !od->drop_sent &&
+                        (od->live > 0 || od->go || (track_pauses(o, d->index) && !w->dev[1].exists));
+                if (before && t->dev[d->index].started[0] == 0 && od->seen && !od->result && !od->claim_sent && !od->final_sent &&
                     !o->disturbed && !t->disturbed && !t->touched && !w->dev[1].exists && !o->gone &&
                     o->status == PROTO_STATUS_QUEUED)
                         world_violate(w, P6_ORDER, "%s is claimed before %s, which is queued before it",
@@ -204,6 +275,18 @@ void check_prepare(World *w, const Device *d, const Track *t) {
                               track_text(w, t), d->heard_list ? "the inventory" : "the list");
 }
 
+/* The service's timer is armed anew where the rest of the plan has an end. */
+static void check_armed(World *w, const Track *t, const ProtoRequest *r) {
+        const JobScript *j = &w->sc.job[t->job];
+        bool bounded = w->sc.engine.step_timeout_margin_sec > 0;
+
+        for (unsigned s = 0; s < j->n_steps; s++)
+                bounded &= j->step[s].plan.timeout_usec > 0;
+        if (bounded && r->step_timeout < 1)
+                world_violate(w, P3_NOTHING_LOST, "%s waits, and the service's timer was not armed for it",
+                              track_text(w, t));
+}
+
 /* What every update has, and why a failure is one. */
 static void check_update(World *w, const Device *d, const ProtoRequest *r) {
         const char *claim = proto_details_get(&r->details, "claim");
@@ -216,6 +299,10 @@ static void check_update(World *w, const Device *d, const ProtoRequest *r) {
                 world_violate(w, P2_ONCE, "%s is set IN_PROGRESS without a claim", r->job_id);
         if (!t)
                 return;
+        if (is_pause(r)) {
+                check_armed(w, t, r);
+                return;
+        }
         if (r->status == PROTO_STATUS_IN_PROGRESS && !t->dev[d->index].go)
                 check_claim_sent(w, d, t);
         if (r->status == PROTO_STATUS_IN_PROGRESS)
@@ -240,8 +327,27 @@ void check_publish(World *w, Device *d, const ProtoRequest *r) {
         check_details(w, t, &t->dev[d->index], &r->details);
 }
 
+/* Does the step's script come to its end at all? Counts its restarts. */
+static bool comes_to_its_end(const StepScript *s, uint32_t max_attempts, uint32_t *restarts_so_far) {
+        for (unsigned i = 0; i < s->n_pauses; i++)
+                if (++*restarts_so_far > max_attempts) {
+                        *restarts_so_far = max_attempts;
+                        return false;
+                }
+        return true;
+}
+
+static bool defers(const JobScript *j, unsigned step) {
+        for (unsigned i = 0; i < j->step[step].n_pauses; i++)
+                if (j->step[step].pause[i] == 75)
+                        return true;
+        return false;
+}
+
 /* What a job's script comes to where nothing interferes. NONE: too close to call. */
-static ProtoStatus expected(const JobScript *j) {
+static ProtoStatus expected(const JobScript *j, uint32_t max_attempts) {
+        uint32_t n = 0;
+
         if (j->bad)
                 return PROTO_STATUS_REJECTED;
         for (unsigned i = 0; i < j->n_steps; i++) {
@@ -249,8 +355,15 @@ static ProtoStatus expected(const JobScript *j) {
                 uint64_t timeout = s->plan.timeout_usec;
                 bool starts = s->end != END_NO_EXEC && s->end != END_NO_FORK;
 
-                if (starts && s->end != END_HANG && timeout > 0 && s->duration + SEC > timeout)
+                if (starts && (s->end != END_HANG || s->n_pauses > 0) && timeout > 0 && s->duration + SEC > timeout)
                         return PROTO_STATUS_NONE;
+                if (starts && defers(j, i) && j->bad_later)
+                        return PROTO_STATUS_NONE; /* it depends on which one comes first */
+                if (starts && !comes_to_its_end(s, max_attempts, &n)) {
+                        if (!s->plan.ignore_failure)
+                                return PROTO_STATUS_FAILED;
+                        continue;
+                }
                 if (s->end == END_EXIT && s->code == 65)
                         return PROTO_STATUS_REJECTED;
                 if ((s->end != END_EXIT || s->code != 0) && !s->plan.ignore_failure)
@@ -260,9 +373,9 @@ static ProtoStatus expected(const JobScript *j) {
 }
 
 static void check_expected(World *w, const Track *t) {
-        ProtoStatus e = expected(&w->sc.job[t->job]);
+        ProtoStatus e = expected(&w->sc.job[t->job], w->sc.max_attempts);
 
-        if (t->outcome_open || w->dev[1].exists || e == PROTO_STATUS_NONE || e == t->status)
+        if (t->outcome_open || t->dev[0].deadline_verdict || w->dev[1].exists || e == PROTO_STATUS_NONE || e == t->status)
                 return;
         world_violate(w, P1_TRUTH, "%s is reported %s; its handlers come to %s, and nothing happened to them",
                       track_text(w, t), proto_status_name(t->status), proto_status_name(e));
@@ -303,8 +416,13 @@ void check_result_told(World *w, Runner *r, const WireMessage *m) {
 static uint64_t grace_of(const World *w, const Track *t) {
         uint64_t grace = 0;
 
-        for (unsigned s = 0; s < w->sc.job[t->job].n_steps; s++)
-                grace = MAX_OF(grace, w->sc.job[t->job].step[s].plan.kill_grace_usec);
+        for (unsigned i = 0; i < w->sc.job[t->job].n_steps; i++) {
+                const StepScript *s = &w->sc.job[t->job].step[i];
+                uint64_t lasts = s->end == END_HANG ? s->plan.timeout_usec : s->duration;
+
+                grace = MAX_OF(grace, s->plan.kill_grace_usec +
+                                              (s->plan.on_cancel == PLAN_CANCEL_FINISH ? lasts : 0));
+        }
         return grace;
 }
 
@@ -350,6 +468,20 @@ static void check_query(World *w, const Device *d) {
                               d->index, (double) d->list_due_since / 1e6);
 }
 
+/* Until when those that are deferred were a reason to wait. */
+static uint64_t last_retry(const World *w, const Device *d) {
+        uint64_t at = 0;
+
+        for (unsigned i = 0; i < w->n_tracks; i++) {
+                const TrackDevice *td = &w->track[i].dev[d->index];
+                uint64_t over = w->track[i].terminal_at > 0 ? w->track[i].terminal_at : USEC_NEVER;
+
+                if (td->deferred)
+                        at = MAX_OF(at, MIN_OF(td->due_at, over));
+        }
+        return at;
+}
+
 /* Nothing is under way although something could be. */
 void check_idle(World *w) {
         const Device *d = &w->dev[0];
@@ -362,15 +494,36 @@ void check_idle(World *w) {
                 w->busy_at = w->now;
                 return;
         }
-        since = MAX_OF(w->busy_at, d->clear_since);
+        since = MAX_OF(MAX_OF(w->busy_at, d->clear_since), last_retry(w, d));
         if (w->now < since + IDLE_BOUND)
                 return;
         for (unsigned i = 0; i < w->n_tracks; i++)
-                if (w->track[i].terminal_at == 0 && w->track[i].status == PROTO_STATUS_QUEUED &&
+                if (w->track[i].terminal_at == 0 &&
+                    (w->track[i].status == PROTO_STATUS_QUEUED || w->track[i].dev[0].deferred) &&
                     w->track[i].dev[0].seen && w->now >= w->track[i].created_at + IDLE_BOUND)
                         world_violate(w, P8_NEVER_GIVE_UP,
-                                      "%s is queued, and nothing is under way since %.6f s",
-                                      track_text(w, &w->track[i]), (double) since / 1e6);
+                                      "%s is %s, and nothing is under way since %.6f s",
+                                      track_text(w, &w->track[i]), sim_state_name(w->track[i].dev[0].state),
+                                      (double) since / 1e6);
+}
+
+/* What a reboot interrupted goes on by itself, without the cloud. */
+void check_resumed(World *w) {
+        for (unsigned n = 0; n < DEVICES; n++) {
+                const Device *d = &w->dev[n];
+
+                if (!d->powered || !d->agent_alive || w->live_procs > 0 || w->now < d->calm_since + RESUME_BOUND)
+                        continue;
+                for (unsigned i = 0; i < w->n_tracks; i++) {
+                        const TrackDevice *td = &w->track[i].dev[n];
+
+                        if (td->rebooting && td->paused_boots != d->boots && td->record.exists && !td->result &&
+                            w->track[i].terminal_at == 0)
+                                world_violate(w, P8_NEVER_GIVE_UP,
+                                              "the device is back, nothing happens since %.6f s, and %s does not go on",
+                                              (double) d->calm_since / 1e6, track_text(w, &w->track[i]));
+                }
+        }
 }
 
 /* ---- P3: at the end ---- */
@@ -405,9 +558,9 @@ static void check_manners(World *w, const Track *t) {
         const TrackDevice *td = &t->dev[0];
 
         if (w->crash != CRASH_NONE || w->sc.n_triggers > 0 || w->sc.noise > 0 || w->dev[1].exists ||
-            t->disturbed || t->ended_by != 0)
+            w->reboots > 0 || t->disturbed || t->ended_by != 0)
                 return;
-        if (td->claims_sent > 1 || td->finals_sent != 1)
+        if (td->claims_sent > 1 + restarts(w, t, td) || td->finals_sent != 1)
                 world_violate(w, P7_HARMLESS,
                               "%s took %u claims and %u final updates, and nothing went wrong",
                               track_text(w, t), td->claims_sent, td->finals_sent);

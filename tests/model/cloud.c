@@ -51,9 +51,9 @@ void cloud_flush(World *w, int actor) {
 
 void cloud_create(World *w, unsigned job) {
         JobScript *j = &w->sc.job[job];
-        char document[96];
-        int n = snprintf(document, sizeof(document), "{\"operation\":\"%s\",\"generation\":%u}", j->id,
-                         j->generation);
+        char document[DOCUMENT_MAX];
+        int n = snprintf(document, sizeof(document),
+                         "{\"operation\":\"%s\",\"generation\":%u,\"nonce\":\"00000000\"}", j->id, j->generation);
         ModelCreate c = { .thing = w->sc.engine.thing,
                           .job_id = j->id,
                           .document = document,

@@ -2,9 +2,12 @@
 /* A device's state directory: what processes see, and what a power cut leaves of it. The order of writes, syncs and
  * removals is that of the record store; the lines are the real ones. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "world.h"
+
+#define NONCE "\"nonce\":\""
 
 static bool alive(const World *w, const Device *d, const Runner *r) {
         (void) w;
@@ -56,13 +59,44 @@ static void note_durable(World *w, TrackDevice *td, const RecordEntry *e) {
         td->durable_at = w->now;
 }
 
-static void note_written(Runner *r, const RecordEntry *e) {
+static void note_durably_written(World *w, Runner *r, TrackDevice *td, const RecordEntry *e) {
+        const char *reason = proto_details_get(&e->details, "reason");
+
         r->prepared |= e->type == RECORD_PREPARED;
         r->resulted |= e->type == RECORD_RESULT;
+        td->reboot_asked |= e->type == RECORD_REBOOTING;
+        td->deadline_verdict |= reason && strstr(reason, "deadline is near");
+        if (reason && strstr(reason, "deadline is near") && (td->deadline_at == 0 || w->now + 61 * SEC < td->deadline_at))
+                world_violate(w, P1_TRUTH, "%s is given up for a deadline that the service does not have",
+                              track_text(w, &w->track[r->track]));
         if (e->type != RECORD_STARTED)
                 return;
         r->started_step = e->step;
         r->started_attempt = e->attempt;
+}
+
+/* Whoever reads it knows, synced or not. */
+static void note_written(World *w, const Device *d, TrackDevice *td, const RecordEntry *e) {
+        td->result |= e->type == RECORD_RESULT;
+        if (e->type == RECORD_STARTED && e->step < STEPS_MAX)
+                td->written[e->step]++;
+        if (e->type == RECORD_DOCUMENT)
+                return;
+        td->deferred = e->type == RECORD_DEFERRED;
+        td->rebooting = e->type == RECORD_REBOOTING;
+        td->reboot_given &= td->rebooting;
+        if (td->rebooting)
+                td->paused_boots = d->boots;
+        if (!td->deferred)
+                return;
+        td->due_at = w->now + e->delay * SEC;
+        td->nonce_paused = w->nonce;
+        td->planned = td->claim_sent = td->go = false;
+}
+
+static bool loses_line(const World *w, const RecordEntry *e) {
+        return (w->bug == BUG_EXEC_BEFORE_RECORD && e->type == RECORD_STARTED) ||
+               (w->bug == BUG_REBOOT_UNRECORDED && e->type == RECORD_REBOOTING);
 }
 
 int disk_append(World *w, Runner *r, Track *t, const RecordEntry *e) {
@@ -94,6 +128,11 @@ int disk_append(World *w, Runner *r, Track *t, const RecordEntry *e) {
                 fault_count(w, FAULT_READ_ONLY, t, d->index);
                 return fail(w, r, t, was, -EIO);
         }
+        if (w->bug == BUG_RESUME_TWICE && td->reboot_asked && e->type == RECORD_STARTED) {
+                note_durably_written(w, r, td, e);
+                td->written[e->step]++;
+                return 0;
+        }
         c = record_encode(e, &f->data);
         if (c < 0) {
                 world_violate(w, P7_HARMLESS, "%s: a record entry of type %d cannot be encoded",
@@ -101,20 +140,43 @@ int disk_append(World *w, Runner *r, Track *t, const RecordEntry *e) {
                 return c;
         }
         f->exists = true;
-        td->result |= e->type == RECORD_RESULT; /* whoever reads it knows */
-        if (e->type == RECORD_STARTED && e->step < STEPS_MAX)
-                td->written[e->step]++;
+        note_written(w, d, td, e);
         c = strike(w, r, t, 1);
         if (c < 0)
                 return c;
-        if (w->bug != BUG_EXEC_BEFORE_RECORD || e->type != RECORD_STARTED) {
+        if (!loses_line(w, e)) {
                 f->synced = f->data.len;
                 f->entry_synced |= first;
                 f->durable = f->entry_synced;
                 note_durable(w, td, e);
-                note_written(r, e);
+                note_durably_written(w, r, td, e);
         }
         return strike(w, r, t, 2);
+}
+
+uint32_t document_nonce(const Track *t, const char *document, size_t len) {
+        char copy[DOCUMENT_MAX];
+        const char *at;
+        uint32_t nonce;
+
+        if (len != t->document_len)
+                return 0;
+        memcpy(copy, document, len);
+        copy[len] = '\0';
+        at = strstr(copy, NONCE);
+        nonce = at ? (uint32_t) strtoul(at + strlen(NONCE), NULL, 10) : 0;
+        document_mark(copy, len, 0);
+        return memcmp(copy, t->document, len) == 0 ? nonce : 0;
+}
+
+void document_mark(char *text, size_t len, uint32_t nonce) {
+        char *at = memmem(text, len, NONCE, strlen(NONCE));
+        char digits[16];
+
+        if (!at)
+                return;
+        (void) snprintf(digits, sizeof(digits), "%08u", nonce % 100000000);
+        memcpy(at + strlen(NONCE), digits, 8);
 }
 
 static void unlink_record(RecordFile *f) {

@@ -277,6 +277,9 @@ void fault_fire(World *w, Fault f, Track *t, unsigned dev) {
         case FAULT_READ_ONLY:
         case FAULT_MALFORMED:
         case FAULT_SPAWN_FAILS:
+        case FAULT_REBOOT_FAILS:
+        case FAULT_NO_REBOOT:
+        case FAULT_HOUR_OFFLINE:
                 /* These strike the next message, write or start that they fit. */
                 w->armed[f] += (unsigned) rng_between(&w->rng, 1, 2);
                 if (t)

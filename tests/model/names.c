@@ -41,6 +41,9 @@ const char *fault_name(Fault f) {
                 [FAULT_FOREIGN] = "foreign reply",
                 [FAULT_SPAWN_FAILS] = "runner cannot start",
                 [FAULT_RELOAD] = "reload",
+                [FAULT_REBOOT_FAILS] = "reboot fails",
+                [FAULT_NO_REBOOT] = "reboot does not come",
+                [FAULT_HOUR_OFFLINE] = "an hour offline",
         };
 
         return names[f];
@@ -52,6 +55,7 @@ const char *sim_state_name(SimState s) {
                 [STATE_PREPARING] = "preparing", [STATE_PLANNED] = "planned",
                 [STATE_CLAIMING] = "claiming",   [STATE_STARTING] = "starting",
                 [STATE_RUNNING] = "running",     [STATE_KILLING] = "killing",
+                [STATE_DEFERRED] = "deferred",   [STATE_REBOOTING] = "rebooting",
                 [STATE_FINISHED] = "finished",   [STATE_REPORTING] = "reporting",
                 [STATE_ACKED] = "acked",
         };
@@ -112,6 +116,21 @@ static const struct {
         [BUG_SIGNAL_IS_ZERO] = { "signal-is-zero", P1_TRUTH, "an ending by signal is read as exit 0" },
         [BUG_FAILURE_IS_SUCCESS] = { "failure-is-success", P1_TRUTH,
                                      "an interrupted run is reported SUCCEEDED" },
+        [BUG_RETRY_UNCOUNTED] = { "retry-uncounted", P2_ONCE,
+                                  "a retry does not count as a restart of the execution" },
+        [BUG_SLOT_GIVEN_UP] = { "slot-given-up", P4_NO_OVERLAP, "a deferred execution gives up its slot" },
+        [BUG_STALE_DOCUMENT] = { "stale-document", P1_TRUTH, "a retry goes on with the old document" },
+        [BUG_CANCEL_WHILE_DEFERRED] = { "cancel-while-deferred", P3_NOTHING_LOST,
+                                        "a cancel is ignored while the execution is deferred" },
+        [BUG_FINISH_GOES_ON] = { "finish-goes-on", P5_CANCEL,
+                                 "after a cancel that lets the step finish the next one starts" },
+        [BUG_REBOOT_UNRECORDED] = { "reboot-unrecorded", P1_TRUTH,
+                                    "`rebooting` is written but not synced before the reboot" },
+        [BUG_REBOOT_EARLY] = { "reboot-early", P4_NO_OVERLAP, "the reboot does not wait for the other run" },
+        [BUG_RESUME_WAITS] = { "resume-waits", P8_NEVER_GIVE_UP,
+                               "after a reboot the step waits for the network" },
+        [BUG_RESUME_TWICE] = { "resume-twice", P2_ONCE,
+                               "the start after a reboot is not recorded: the next runner starts it again" },
 };
 
 const char *bug_name(Bug b) {

@@ -25,17 +25,20 @@ void net_publish(World *w, Device *d, const char *topic, const char *data, size_
 
 void net_to_device(World *w, Device *d, const char *topic, const char *data, size_t len) {
         uint64_t at;
+        char *copy;
 
         if (!d->online)
                 return;
         at = w->now + latency(w);
         d->to_device_at = MAX_OF(d->to_device_at + 1, at);
+        copy = world_copy(data, len);
+        document_mark(copy, len, ++w->nonce); /* as a presigned URL in it would be: another one each time */
         world_push(w, (Event){ .at = d->to_device_at,
                                .type = EVENT_TO_DEVICE,
                                .dev = d->index,
                                .id = d->session,
                                .topic = world_copy(topic, strlen(topic)),
-                               .data = world_copy(data, len),
+                               .data = copy,
                                .len = len });
 }
 

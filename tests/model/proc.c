@@ -56,6 +56,7 @@ void proc_exec(World *w, Runner *r, uint32_t step, uint32_t attempt) {
         TrackDevice *td = &t->dev[r->dev];
         const StepScript *s = &w->sc.job[t->job].step[step];
         Proc *p = proc_new(w);
+        bool pauses;
 
         if (!p)
                 return;
@@ -67,11 +68,12 @@ void proc_exec(World *w, Runner *r, uint32_t step, uint32_t attempt) {
         p->step = step;
         p->ignores_term = s->ignores_term;
         p->term_code = s->term_code;
-        p->end_code = s->end == END_SIGNAL ? -s->code : s->code;
+        pauses = td->pauses[step] < s->n_pauses;
+        p->end_code = pauses ? s->pause[td->pauses[step]] : s->end == END_SIGNAL ? -s->code : s->code;
         td->live++;
         td->killing = false;
         r->main_over = false;
-        if (s->end != END_HANG)
+        if (s->end != END_HANG || pauses)
                 push(w, p, EVENT_PROC_END, s->duration);
         for (unsigned i = 0; i < s->progress; i++)
                 push(w, p, EVENT_PROC_PROGRESS, s->duration * (i + 1) / (s->progress + 1));
@@ -96,6 +98,7 @@ static void proc_end(World *w, Proc *p) {
                 td->ended[gone.step] = true;
                 if (code == 0 && !td->killing)
                         td->zero[gone.step] = true;
+                td->pauses[gone.step] += code == 75 || code == 194;
                 if (code < 0)
                         td->any_signal[-code] = true;
                 else

@@ -126,9 +126,20 @@ static void hang_up(World *w, Runner *r) {
 
 /* ---- slots ---- */
 
+static void slots_give_back(World *w, Runner *r) {
+        Device *d = device_of(w, r);
+
+        for (unsigned i = 0; i < r->n_held; i++)
+                d->slot[i] = 0;
+        r->n_held = 0;
+        r->wants_all = false;
+}
+
 static void slot_release(World *w, Runner *r) {
         Device *d = device_of(w, r);
 
+        slots_give_back(w, r);
+        r->wants_slot = false;
         if (r->slot < 0)
                 return;
         d->slot[r->slot] = 0;
@@ -164,11 +175,29 @@ static void slot_take(World *w, Runner *r) {
         push(w, r, EVENT_RUNNER_SLOT, r->slot < 0 ? SLOT_PAUSE : 20, r->slot >= 0);
 }
 
+/* Every slot there can be, one after the other. */
+static void slots_gather(World *w, Runner *r) {
+        Device *d = device_of(w, r);
+
+        if (!r->wants_all)
+                return;
+        for (; r->n_held < SLOTS_MAX && w->bug != BUG_REBOOT_EARLY; r->n_held++) {
+                if (d->slot[r->n_held] != 0 || !slot_clean(w, d, r->n_held)) {
+                        push(w, r, EVENT_RUNNER_SLOT, d->slot[r->n_held] != 0 ? SLOT_PAUSE : KILL_AGAIN, 0);
+                        return;
+                }
+                d->slot[r->n_held] = r->id;
+                d->slot_mark[r->n_held] = 0;
+        }
+        push(w, r, EVENT_RUNNER_SLOT, 20, 1);
+}
+
 /* ---- life and death ---- */
 
 static void runner_gone(World *w, Runner *r) {
         Device *d = device_of(w, r);
 
+        slots_give_back(w, r);
         if (r->slot >= 0)
                 d->slot[r->slot] = 0; /* the mark stays where it was not wiped */
         r->phase = RUNNER_DEAD;
@@ -179,6 +208,8 @@ static void runner_gone(World *w, Runner *r) {
                 td->go = td->asked = false;
                 td->claim_sent &= td->record.exists;
                 td->planned |= td->record.exists;
+                td->planned &= !td->deferred;
+                td->claim_sent &= !td->deferred;
                 track_update(w, &w->track[r->track], r->dev);
         }
 }
@@ -281,6 +312,33 @@ static void do_kill(World *w, Runner *r, int sig) {
         }
 }
 
+static void do_reboot(World *w, Runner *r) {
+        Track *t = &w->track[r->track];
+        Device *d = device_of(w, r);
+
+        check_reboot(w, r, t);
+        if (fault_armed(w, FAULT_REBOOT_FAILS)) {
+                fault_count(w, FAULT_REBOOT_FAILS, t, r->dev);
+                t->outcome_open = true;
+                push(w, r, EVENT_RUNNER_REBOOT_FAILED, 100 * MSEC, 0);
+                return;
+        }
+        track_device(w, r)->reboot_given = true;
+        if (fault_armed(w, FAULT_NO_REBOOT)) {
+                fault_count(w, FAULT_NO_REBOOT, t, r->dev);
+                t->outcome_open = true;
+                return;
+        }
+        if (fault_armed(w, FAULT_HOUR_OFFLINE)) {
+                fault_count(w, FAULT_HOUR_OFFLINE, t, r->dev);
+                w->broker_back_at = w->now + 3600 * SEC;
+        }
+        world_push(w, (Event){ .at = w->now + rng_between(&w->rng, 10 * MSEC, 5 * SEC),
+                               .type = EVENT_REBOOT,
+                               .dev = r->dev,
+                               .boots = d->boots });
+}
+
 static void do_tell(World *w, Runner *r, const WireMessage *m) {
         TrackDevice *td = track_device(w, r);
 
@@ -308,13 +366,17 @@ static void do_end_record(World *w, Runner *r, const PlanAction *a) {
                 disk_forget(w, d, &w->track[r->track]);
         else if (disk_bury(w, r, &w->track[r->track], a->message.status, &a->message.details) < 0)
                 return; /* the record stays and comes up again */
-        td->planned = td->result = td->go = td->claim_sent = false;
+        td->planned = td->result = td->go = td->claim_sent = td->deferred = td->rebooting = false;
         track_update(w, &w->track[r->track], r->dev);
 }
 
 /* False: what stands behind it must not be carried out. */
-static bool do_persist(World *w, Runner *r, const RecordEntry *e) {
-        int c = disk_append(w, r, &w->track[r->track], e);
+static bool do_persist(World *w, Runner *r, RecordEntry *e) {
+        int c;
+
+        if (w->bug == BUG_RETRY_UNCOUNTED && e->type == RECORD_DEFERRED)
+                e->restarts--;
+        c = disk_append(w, r, &w->track[r->track], e);
 
         if (c == 0 && e->type == RECORD_RESULT)
                 track_device(w, r)->result = true;
@@ -343,7 +405,12 @@ static bool perform(World *w, Runner *r, PlanAction *a) {
                 slot_take(w, r);
                 break;
         case PLAN_ACTION_TAKE_ALL_SLOTS:
+                slot_release(w, r);
+                r->wants_all = true;
+                slots_gather(w, r);
+                break;
         case PLAN_ACTION_REBOOT:
+                do_reboot(w, r);
                 break;
         case PLAN_ACTION_FORK:
                 do_fork(w, r, a);
@@ -438,12 +505,7 @@ static void answer_inventory(World *w, Runner *r) {
                         continue;
                 if (disk_load(w, d, &w->track[i], &state) < 0 || state.phase == RECORD_NONE)
                         continue;
-                runs[m.n_runs].key = state.key;
-                runs[m.n_runs].state = state.phase == RECORD_HAS_RESULT   ? WIRE_RUN_RESULT
-                                       : state.phase == RECORD_IS_STARTED ? WIRE_RUN_STARTED
-                                                                          : WIRE_RUN_PREPARED;
-                memcpy(runs[m.n_runs].claim, state.claim, sizeof(state.claim));
-                m.n_runs++;
+                record_describe(&state, d->boot_id, device_now(w, d), &runs[m.n_runs++]);
         }
         answer(w, r, &m);
 }
@@ -456,33 +518,56 @@ static void make_claim(World *w, char ret[static WIRE_CLAIM_MAX]) {
         ret[WIRE_CLAIM_MAX - 1] = '\0';
 }
 
+/* A new run, and one that is tried again, gets the document that came along; any other the record's. */
+static size_t take_document(World *w, Runner *r, const WireMessage *m) {
+        bool fresh = r->state.phase == RECORD_NONE ||
+                     (r->state.phase == RECORD_IS_DEFERRED && m->type == WIRE_PREPARE && w->bug != BUG_STALE_DOCUMENT);
+
+        if (!fresh) {
+                r->document = TAKE(r->state.document);
+                return r->state.document_len;
+        }
+        r->document = malloc(m->document_len + 1);
+        assert(r->document);
+        memcpy(r->document, m->document ? m->document : "", m->document ? m->document_len : 0);
+        return m->document_len;
+}
+
+static PlanOpen open_of(WireType asked) {
+        return asked == WIRE_CANCEL   ? PLAN_OPEN_CANCEL
+               : asked == WIRE_ACK    ? PLAN_OPEN_ACK
+               : asked == WIRE_DROP   ? PLAN_OPEN_DROP
+               : asked == WIRE_ATTACH ? PLAN_OPEN_ATTACH
+                                      : PLAN_OPEN_RUN;
+}
+
 static void open_plan(World *w, Runner *r, const WireMessage *m) {
+        static const char refused[] = "steps[0].action.input.handler: missing";
         Track *t = &w->track[r->track];
         const JobScript *job = &w->sc.job[t->job];
         PlanConfig config = { .key = t->key,
                               .steps = w->sc.plan_step[t->job],
                               .n_steps = job->n_steps,
                               .report_output = w->sc.report_output,
-                              .max_attempts = w->sc.max_attempts };
+                              .max_attempts = w->sc.max_attempts,
+                              .retry_delay_usec = w->sc.retry_delay,
+                              .reboot_timeout_usec = w->sc.reboot_timeout };
+        PlanEvent open = { .type = PLAN_EVENT_OPEN, .record = &r->state, .open = open_of(m->type) };
         int c;
 
         make_claim(w, config.claim);
         memcpy(config.boot_id, device_of(w, r)->boot_id, sizeof(config.boot_id));
-        if (r->state.phase != RECORD_NONE) {
-                r->document = TAKE(r->state.document);
-                config.document_len = r->state.document_len;
-        } else {
-                r->document = malloc(m->document_len + 1);
-                assert(r->document);
-                memcpy(r->document, m->document ? m->document : "", m->document ? m->document_len : 0);
-                config.document_len = m->document_len;
-        }
+        config.document_len = take_document(w, r, m);
         config.document = r->document;
-        if (config.document_len != t->document_len ||
-            memcmp(r->document, t->document, t->document_len) != 0) {
+        r->nonce = document_nonce(t, r->document, config.document_len);
+        if (r->nonce == 0) {
                 world_violate(w, P7_HARMLESS, "%s: the document arrived changed: %.*s", track_text(w, t),
                               (int) config.document_len, r->document);
                 return;
+        }
+        if (job->bad_later && r->state.phase == RECORD_IS_DEFERRED) {
+                open.text = refused;
+                open.text_len = sizeof(refused) - 1;
         }
         c = plan_new(&config, &r->plan);
         assert(c >= 0);
@@ -491,20 +576,24 @@ static void open_plan(World *w, Runner *r, const WireMessage *m) {
         r->prepared = r->state.phase != RECORD_NONE;
         r->resulted = r->state.phase == RECORD_HAS_RESULT;
         r->phase = RUNNER_LIVE;
-        feed(w, r,
-             &(PlanEvent){ .type = PLAN_EVENT_OPEN,
-                           .record = &r->state,
-                           .open = m->type == WIRE_CANCEL ? PLAN_OPEN_CANCEL
-                                   : m->type == WIRE_ACK  ? PLAN_OPEN_ACK
-                                   : m->type == WIRE_DROP ? PLAN_OPEN_DROP
-                                                          : PLAN_OPEN_RUN });
+        r->cancelled = m->type == WIRE_CANCEL || m->type == WIRE_ACK || m->type == WIRE_DROP;
+        feed(w, r, &open);
 }
 
 /* What a message of the agent means to a plan that is open. */
-static void say(World *w, Runner *r, WireType type) {
+static void say(World *w, Runner *r, const WireMessage *m) {
         TrackDevice *td = track_device(w, r);
+        WireType type = m->type;
 
+        r->cancelled |= type == WIRE_CANCEL || type == WIRE_ACK || type == WIRE_DROP;
         switch (type) {
+        case WIRE_TOLD:
+                feed_type(w, r, PLAN_EVENT_TOLD);
+                break;
+        case WIRE_DEADLINE:
+                td->deadline_at = w->now + m->seconds * SEC;
+                feed(w, r, &(PlanEvent){ .type = PLAN_EVENT_DEADLINE, .seconds = m->seconds });
+                break;
         case WIRE_PREPARE:
         case WIRE_ATTACH:
                 feed_type(w, r, PLAN_EVENT_ATTACH);
@@ -516,7 +605,9 @@ static void say(World *w, Runner *r, WireType type) {
                 break;
         case WIRE_CANCEL:
                 r->only_here = false;
-                feed_type(w, r, PLAN_EVENT_CANCEL);
+                if (w->bug != BUG_FINISH_GOES_ON || td->live == 0 || r->gate_step >= STEPS_MAX ||
+                    w->sc.plan_step[w->track[r->track].job][r->gate_step].on_cancel != PLAN_CANCEL_FINISH)
+                        feed_type(w, r, PLAN_EVENT_CANCEL);
                 break;
         case WIRE_ACK:
                 r->only_here = false;
@@ -526,8 +617,6 @@ static void say(World *w, Runner *r, WireType type) {
                 r->only_here = false;
                 feed_type(w, r, PLAN_EVENT_DROP);
                 break;
-        case WIRE_TOLD:
-        case WIRE_DEADLINE:
         case WIRE_DEFERRED:
         case WIRE_REBOOTING:
         case WIRE_NONE:
@@ -622,7 +711,7 @@ static void hand_over(World *w, Runner *from, Runner *to) {
         from->phase = RUNNER_DEAD;
         TRACE(w, 2, "device %u: %s for %s goes to the live runner", to->dev, wire_type_name(m.type),
               track_text(w, &w->track[to->track]));
-        say(w, to, m.type);
+        say(w, to, &m);
         if (from->track >= 0)
                 track_update(w, &w->track[from->track], from->dev);
 }
@@ -654,7 +743,8 @@ static void first_packet(World *w, Runner *r, Event *e, const WireMessage *m) {
                 return;
         }
         t = track_find(w, m->key.job_id, m->key.number, m->key.queued_at);
-        if (!t || m->type == WIRE_GO) { /* a runner's first packet has a key; a go is never the first */
+        if (!t || m->type == WIRE_GO || m->type == WIRE_TOLD ||
+            m->type == WIRE_DEADLINE) { /* a runner's first packet has a key; these are never the first */
                 runner_exit(w, r);
                 return;
         }
@@ -700,7 +790,7 @@ void runner_packet(World *w, Event *e) {
         if (r->phase == RUNNER_SPAWNING)
                 first_packet(w, r, e, &m);
         else
-                say(w, r, m.type);
+                say(w, r, &m);
 }
 
 void runner_hangup(World *w, Event *e) {
@@ -744,6 +834,12 @@ static void start_failed(World *w, Runner *r) {
 
         r->gate = r->tree = r->kill_again = false;
         feed(w, r, &(PlanEvent){ .type = PLAN_EVENT_START_FAILED, .text = why, .text_len = sizeof(why) - 1 });
+}
+
+static void reboot_failed(World *w, Runner *r) {
+        static const char why[] = "systemctl: exited with status 1";
+
+        feed(w, r, &(PlanEvent){ .type = PLAN_EVENT_REBOOT_FAILED, .text = why, .text_len = sizeof(why) - 1 });
 }
 
 static void exited(World *w, Runner *r, int64_t code) {
@@ -797,12 +893,21 @@ void runner_event(World *w, Event *e) {
         else if (e->type == EVENT_RUNNER_TIMER && (uint32_t) e->value == r->timer_token) {
                 r->timer_at = USEC_NEVER;
                 feed_type(w, r, PLAN_EVENT_TIMER);
+        } else if (e->type == EVENT_RUNNER_SLOT && r->wants_all) {
+                if (e->value == 0)
+                        slots_gather(w, r);
+                else {
+                        r->wants_all = false;
+                        feed_type(w, r, PLAN_EVENT_SLOT_TAKEN);
+                }
         } else if (e->type == EVENT_RUNNER_SLOT && r->slot < 0)
                 slot_take(w, r);
-        else if (e->type == EVENT_RUNNER_SLOT) {
+        else if (e->type == EVENT_RUNNER_SLOT && r->wants_slot) {
                 r->wants_slot = false;
                 feed_type(w, r, PLAN_EVENT_SLOT_TAKEN);
-        } else if (e->type == EVENT_RUNNER_FORKED)
+        } else if (e->type == EVENT_RUNNER_REBOOT_FAILED)
+                reboot_failed(w, r);
+        else if (e->type == EVENT_RUNNER_FORKED)
                 forked(w, r, e->value);
         else if (e->type == EVENT_RUNNER_START_FAILED)
                 start_failed(w, r);

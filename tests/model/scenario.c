@@ -56,6 +56,10 @@ static void make_step(Rng *r, StepScript *s) {
                                : rng_chance(r, 300) ? spread(r, 1 * SEC, 5 * MINUTE)
                                                     : 0;
         s->plan.kill_grace_usec = spread(r, 50 * MSEC, 10 * SEC);
+        s->n_pauses = rng_chance(r, 750) ? 0 : (unsigned) rng_between(r, 1, rng_chance(r, 800) ? 2 : PAUSES_MAX);
+        for (unsigned i = 0; i < s->n_pauses; i++)
+                s->pause[i] = rng_chance(r, 600) ? 75 : 194;
+        s->plan.on_cancel = rng_chance(r, 250) ? PLAN_CANCEL_FINISH : PLAN_CANCEL_STOP;
         s->plan.on_interrupt = rng_chance(r, 400) ? PLAN_INTERRUPT_RERUN : PLAN_INTERRUPT_FAIL;
         s->plan.ignore_failure = rng_chance(r, 150);
         s->plan.allow_stderr = -1;
@@ -69,6 +73,7 @@ static void make_job(World *w, unsigned i) {
         *j = (JobScript){};
         (void) snprintf(j->id, sizeof(j->id), "j%u", i);
         j->bad = rng_chance(r, 50);
+        j->bad_later = rng_chance(r, 50);
         j->picky = rng_chance(r, 40) ? (unsigned) rng_between(r, 1, 2) : 0;
         j->n_steps = rng_chance(r, 650) ? 1 : (unsigned) rng_between(r, 2, STEPS_MAX);
         for (unsigned s = 0; s < j->n_steps; s++) {
@@ -138,6 +143,12 @@ static void make_pair(World *w, Trigger *t) {
                 { FAULT_DISCONNECT, STATE_RUNNING, FAULT_RECREATE, STATE_RUNNING },
                 { FAULT_KILL_AGENT, STATE_RUNNING, FAULT_KILL_RUNNER, STATE_RUNNING },
                 { FAULT_OUTSIDE_CHANGE, STATE_QUEUED, FAULT_SECOND_DEVICE, STATE_QUEUED },
+                { FAULT_DISCONNECT, STATE_REBOOTING, FAULT_FORCE_CANCEL, STATE_REBOOTING },
+                { FAULT_HOUR_OFFLINE, STATE_REBOOTING, FAULT_KILL_RUNNER, STATE_STARTING },
+                { FAULT_HOUR_OFFLINE, STATE_REBOOTING, FAULT_CANCEL, STATE_RUNNING },
+                { FAULT_KILL_AGENT, STATE_DEFERRED, FAULT_FORCE_CANCEL, STATE_DEFERRED },
+                { FAULT_KILL_AGENT, STATE_REBOOTING, FAULT_KILL_RUNNER, STATE_REBOOTING },
+                { FAULT_NO_REBOOT, STATE_REBOOTING, FAULT_KILL_RUNNER, STATE_REBOOTING },
         };
         size_t i = (size_t) rng_below(&w->rng, ELEMENTSOF(pairs));
 
@@ -165,6 +176,13 @@ static void provide(World *w, const Trigger *t) {
                         (Trigger){ .fault = FAULT_KILL_RUNNER, .state = STATE_RUNNING };
                 sc->job[0].step[0].plan.on_interrupt = PLAN_INTERRUPT_FAIL;
                 sc->plan_step[0][0] = sc->job[0].step[0].plan;
+        }
+        if ((t->state == STATE_DEFERRED || t->state == STATE_REBOOTING) && rng_chance(r, 900)) {
+                StepScript *s = &sc->job[0].step[rng_below(r, sc->job[0].n_steps)];
+
+                s->pause[s->n_pauses == 0 ? s->n_pauses++ : 0] = t->state == STATE_DEFERRED ? 75 : 194;
+                sc->max_attempts = MAX_OF(sc->max_attempts, 2U);
+                sc->job[0].bad = false;
         }
         if (t->fault == FAULT_LOST_NOTIFICATION)
                 sc->job[sc->n_jobs - 1].create_at += MINUTE; /* fault.c has it come sooner */
@@ -199,7 +217,9 @@ void scenario_make(World *w) {
         for (unsigned i = 0; i < sc->n_jobs; i++)
                 make_job(w, i);
         make_engine(w);
-        sc->max_attempts = (uint32_t) rng_between(r, 1, 5);
+        sc->max_attempts = (uint32_t) rng_between(r, 0, 5);
+        sc->retry_delay = spread(r, 1 * SEC, rng_chance(r, 900) ? 2 * MINUTE : 60 * MINUTE);
+        sc->reboot_timeout = spread(r, 1 * MINUTE, 15 * MINUTE);
         sc->report_output = (PlanReportOutput) rng_below(r, 3);
         sc->second_device = rng_chance(r, 60);
         sc->second_dies = rng_chance(r, 300);

@@ -44,6 +44,8 @@ static SimState state_of(const Track *t, const TrackDevice *td, bool runner) {
                 return STATE_REPORTING;
         if (td->result)
                 return STATE_FINISHED;
+        if (td->rebooting)
+                return STATE_REBOOTING;
         if (td->go)
                 return STATE_STARTING;
         if (td->claim_sent)
@@ -52,6 +54,8 @@ static SimState state_of(const Track *t, const TrackDevice *td, bool runner) {
                 return STATE_PLANNED;
         if (runner || td->asked)
                 return STATE_PREPARING;
+        if (td->deferred)
+                return STATE_DEFERRED;
         return td->seen ? STATE_QUEUED : STATE_UNKNOWN;
 }
 
@@ -158,8 +162,8 @@ static Track *track_new(World *w, const JobKey *key) {
         t->ended_by = t->runs_on = -1;
         t->n_claims = t->n_run_claims = 0;
         t->document_len = (size_t) snprintf(t->document, sizeof(t->document),
-                                            "{\"operation\":\"%s\",\"generation\":%u}", key->job_id,
-                                            w->sc.job[job].generation);
+                                            "{\"operation\":\"%s\",\"generation\":%u,\"nonce\":\"00000000\"}",
+                                            key->job_id, w->sc.job[job].generation);
         w->pending++;
         if (key->number > 1) {
                 Track *former = NULL;

@@ -227,6 +227,9 @@ static void dispatch(World *w, Event *e) {
         case EVENT_BOOT:
                 device_boot(w, &w->dev[e->dev]);
                 break;
+        case EVENT_REBOOT:
+                device_reboot(w, &w->dev[e->dev]);
+                break;
         case EVENT_AGENT_START:
                 agent_start(w, &w->dev[e->dev]);
                 break;
@@ -257,6 +260,7 @@ static void dispatch(World *w, Event *e) {
         case EVENT_RUNNER_START_FAILED:
         case EVENT_RUNNER_EXITED:
         case EVENT_RUNNER_EMPTY:
+        case EVENT_RUNNER_REBOOT_FAILED:
                 runner_event(w, e);
                 break;
         case EVENT_PROC_PROGRESS:
@@ -328,7 +332,8 @@ static void world_start(World *w, uint64_t seed) {
         w->seed = seed;
         rng_seed(&w->rng, seed);
         w->now = w->next_seq = w->steps = 0;
-        w->next_id = w->foreign_counter = 0;
+        w->next_id = w->foreign_counter = w->nonce = 0;
+        w->reboots = 0;
         w->cloud_skew = w->cloud_tick_seq = w->broker_back_at = 0;
         w->cloud_tick_at = USEC_NEVER;
         w->busy_at = 0;
@@ -385,6 +390,7 @@ void world_run(World *w, uint64_t seed) {
                 event_done(&e);
                 runner_reap(w);
                 check_doomed(w);
+                check_resumed(w);
                 check_idle(w);
                 check_limits(w);
                 if (world_settled(w))

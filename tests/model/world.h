@@ -26,6 +26,8 @@ enum {
         REMEMBERED_MAX = 16, /* messages kept for a later stale delivery */
         CLAIMS_MAX = 12,
         SLOTS_MAX = 10,
+        PAUSES_MAX = 6,
+        DOCUMENT_MAX = 96,
 };
 
 #define MSEC      USEC_PER_MSEC
@@ -73,6 +75,9 @@ typedef enum Fault {
         FAULT_FOREIGN,
         FAULT_SPAWN_FAILS,
         FAULT_RELOAD,
+        FAULT_REBOOT_FAILS, /* the command */
+        FAULT_NO_REBOOT,    /* the command says yes, and nothing comes of it */
+        FAULT_HOUR_OFFLINE, /* after a reboot */
         FAULT_COUNT,
 } Fault;
 
@@ -86,6 +91,8 @@ typedef enum SimState {
         STATE_STARTING,  /* go arrived (or a step ended), no process */
         STATE_RUNNING,   /* a process lives */
         STATE_KILLING,   /* a process lives that was told to end */
+        STATE_DEFERRED,  /* to be tried again; no runner */
+        STATE_REBOOTING, /* a reboot was asked for, or came and nothing was started since */
         STATE_FINISHED,  /* a result is known, not sent by this agent */
         STATE_REPORTING, /* the final status is sent, no ack at the runner */
         STATE_ACKED,     /* nothing of it is left on the device and it is over in the cloud */
@@ -122,6 +129,15 @@ typedef enum Bug {
         BUG_ORDER_REVERSED,
         BUG_SIGNAL_IS_ZERO,
         BUG_FAILURE_IS_SUCCESS,
+        BUG_RETRY_UNCOUNTED,
+        BUG_SLOT_GIVEN_UP,
+        BUG_STALE_DOCUMENT,
+        BUG_CANCEL_WHILE_DEFERRED,
+        BUG_FINISH_GOES_ON,
+        BUG_REBOOT_UNRECORDED,
+        BUG_REBOOT_EARLY,
+        BUG_RESUME_WAITS,
+        BUG_RESUME_TWICE,
         BUG_COUNT,
 } Bug;
 
@@ -138,6 +154,9 @@ typedef enum EndKind {
 typedef struct StepScript {
         EndKind end;
         int code; /* exit code or signal */
+        /* The first attempts that come to their end say 75 or 194 instead. */
+        uint8_t pause[PAUSES_MAX];
+        unsigned n_pauses;
         uint64_t duration;
         bool ignores_term;
         int term_code;     /* what it makes of SIGTERM: -1 = dies of it, else exits so */
@@ -152,7 +171,8 @@ typedef struct StepScript {
 
 typedef struct JobScript {
         char id[8];
-        bool bad; /* the document is refused for good */
+        bool bad;       /* the document is refused for good */
+        bool bad_later; /* one that is read afresh for a retry is */
         unsigned
                 picky; /* the service takes 1: no details but the claim, 2: none with the final status, ever */
         unsigned n_steps;
@@ -178,6 +198,7 @@ typedef struct Scenario {
         PlanStepConfig plan_step[JOBS_MAX][STEPS_MAX];
         EngineConfig engine;
         uint32_t max_attempts;
+        uint64_t retry_delay, reboot_timeout;
         PlanReportOutput report_output;
         bool second_device, second_dies;
         bool fan_out;     /* replies reach every device of the thing, as on an ordinary broker */
@@ -207,6 +228,17 @@ typedef struct Tombstone {
 
 typedef struct TrackDevice {
         bool seen, asked, planned, claim_sent, go, killing, result, final_sent;
+        bool deferred, rebooting; /* what the record says last */
+        bool reboot_asked;        /* no start since */
+        bool reboot_heard;        /* by the agent that runs */
+        bool reboot_given;        /* the command was; nothing may start in this boot */
+        uint64_t due_at;          /* of deferred: in the world's time */
+        uint32_t paused_boots;    /* the boot that asked for a reboot */
+        uint32_t nonce_paused;    /* documents delivered until then */
+        uint32_t nonce_used;      /* of the newest start */
+        uint64_t deadline_at;     /* the newest that its runner was told of; 0 = none */
+        unsigned pauses[STEPS_MAX]; /* processes that asked for a retry or a reboot */
+        bool deadline_verdict;    /* given up because the service's deadline is near */
         SimState state;
         SimState state_when_over; /* in the cloud */
         unsigned live;            /* processes of the run */
@@ -232,7 +264,7 @@ typedef struct TrackDevice {
 typedef struct Track {
         JobKey key;
         unsigned job;
-        char document[96];
+        char document[DOCUMENT_MAX]; /* with a nonce of zeros: each delivery has its own */
         size_t document_len;
         ProtoStatus status; /* in the cloud */
         bool gone;
@@ -289,6 +321,10 @@ typedef struct Runner {
         char claim[WIRE_CLAIM_MAX];
         int slot; /* -1 = none */
         bool wants_slot;
+        bool wants_all;  /* before a reboot */
+        unsigned n_held; /* of these it has the first so many */
+        uint32_t nonce;  /* of its document */
+        bool cancelled;  /* it was told so */
         bool gate; /* a child waits at the gate */
         uint32_t gate_step, gate_attempt;
         bool tree;      /* a child was forked and its end was not told in full */
@@ -347,6 +383,7 @@ typedef struct Device {
         uint64_t clear_since;
         /* what it has heard on this connection: nothing new may start before both */
         bool heard_inventory, heard_list;
+        uint64_t calm_since; /* no fault since then, and an agent is there */
         uint64_t
                 list_due_since; /* a final status was accepted, neither a list nor a query followed; 0 = none */
         bool missed;            /* a notification was lost on an open connection: only a query helps */
@@ -365,6 +402,7 @@ typedef enum EventType {
         EVENT_DISK_FREE,
         /* of a device: wait while it is suspended, vanish when it loses power */
         EVENT_BOOT,
+        EVENT_REBOOT, /* orderly */
         EVENT_AGENT_START,
         EVENT_CONNECT,
         EVENT_AGENT_TIMER,
@@ -380,6 +418,7 @@ typedef enum EventType {
         EVENT_RUNNER_START_FAILED,
         EVENT_RUNNER_EXITED,
         EVENT_RUNNER_EMPTY,
+        EVENT_RUNNER_REBOOT_FAILED,
         EVENT_PROC_PROGRESS,
         EVENT_PROC_END,
         EVENT_PROC_TERM,
@@ -441,6 +480,8 @@ typedef struct World {
         Remembered remembered[REMEMBERED_MAX];
         unsigned n_remembered;
         uint32_t foreign_counter;
+        uint32_t nonce;   /* documents delivered */
+        unsigned reboots; /* orderly ones */
 
         Device dev[DEVICES];
         Track track[TRACKS_MAX];
@@ -507,6 +548,10 @@ void track_cloud_change(World *w, const ModelChange *c);
 void track_update(World *w, Track *t, unsigned dev); /* derive the state anew; triggers fire here */
 void track_update_all(World *w, unsigned dev);
 const char *track_text(World *w, const Track *t); /* for texts: "j1#1" */
+/* It stands before others on a device although no process of it lives: deferred, rebooting. */
+static inline bool track_pauses(const Track *t, unsigned dev) {
+        return t->terminal_at == 0 && (t->dev[dev].deferred || t->dev[dev].rebooting);
+}
 static inline int track_index(const World *w, const Track *t) {
         return (int) (t - w->track);
 }
@@ -541,6 +586,7 @@ void net_foreign(World *w, Device *d, const Track *t);
 /* agent.c */
 void device_boot(World *w, Device *d);
 void device_power_cut(World *w, Device *d, uint64_t down);
+void device_reboot(World *w, Device *d); /* as a handler asked for it */
 uint64_t device_now(const World *w, const Device *d);
 uint64_t device_to_world(const World *w, const Device *d, uint64_t deadline);
 void device_disturbed(World *w, Device *d);
@@ -585,6 +631,13 @@ int disk_open(World *w, Device *d, Track *t, RecordState *ret); /* by a runner t
 unsigned disk_records(const World *w, const Device *d);
 
 /* check.c: the promises */
+void check_reboot(World *w, const Runner *r, const Track *t);
+void check_go(World *w, const Device *d, const Track *t);
+void check_resumed(World *w);
+bool is_pause(const ProtoRequest *r);
+/* Of a document as it was delivered; 0: it is not the track's. */
+uint32_t document_nonce(const Track *t, const char *document, size_t len);
+void document_mark(char *text, size_t len, uint32_t nonce); /* give it one, wherever it is in the text */
 void check_release(World *w, Runner *r, Track *t, uint32_t step, uint32_t attempt);
 void check_publish(World *w, Device *d, const ProtoRequest *r);
 void check_prepare(World *w, const Device *d, const Track *t);
