@@ -1304,6 +1304,490 @@ START_TEST(too_large_a_document_is_told_by_its_size) {
 }
 END_TEST
 
+/* ---- retry, reboot, the service's deadline ---- */
+
+static void runner_pause(uint32_t run, WireType type, uint64_t seconds) {
+        WireMessage m = { .type = type, .seconds = seconds, .max_seconds = seconds + 600 };
+
+        ck_assert_int_eq(proto_details_set(&m.details, "claim", "abcd1234"), 0);
+        ck_assert_int_eq(proto_details_set(&m.details, "reason", "paused"), 0);
+        runner(run, &m);
+        proto_details_done(&m.details);
+}
+
+static void runner_plan_again(uint32_t run, WirePhase phase) {
+        WireMessage m = { .type = WIRE_PLAN, .steps = 1, .max_seconds = 60, .phase = phase, .claim = "abcd1234" };
+
+        ck_assert_int_eq(proto_details_set(&m.details, "claim", "abcd1234"), 0);
+        runner(run, &m);
+        proto_details_done(&m.details);
+}
+
+static void runner_attached(uint32_t run) {
+        WireMessage m = { .type = WIRE_ATTACHED, .state = WIRE_RUN_STARTED, .claim = "abcd1234" };
+
+        runner(run, &m);
+}
+
+static void runner_says(uint32_t run, WireType type, const char *reason) {
+        WireMessage m = { .type = type };
+
+        (void) snprintf(m.reason, sizeof m.reason, "%s", reason);
+        runner(run, &m);
+}
+
+static WireRun deferred_for(uint64_t seconds) {
+        WireRun run = recorded("J", WIRE_RUN_DEFERRED);
+
+        run.seconds = seconds;
+        return run;
+}
+
+/* J is deferred for a minute and the cloud knows. Returns its run. */
+static uint32_t up_to_deferred(void) {
+        uint32_t run = up_to_running("J", "abcd1234");
+
+        runner_pause(run, WIRE_DEFERRED, 60);
+        accept_update("J");
+        return run;
+}
+
+START_TEST(a_deferral_is_told_and_the_timer_armed_anew) {
+        const ProtoRequest *r;
+        uint32_t run;
+
+        start();
+        run = up_to_running("J", "abcd1234");
+        runner_pause(run, WIRE_DEFERRED, 60);
+        ck_assert_uint_eq(only(ENGINE_ACTION_HANG_UP)->run, run);
+        r = published(TOPIC_UPDATE);
+        ck_assert_int_eq(r->status, PROTO_STATUS_IN_PROGRESS);
+        ck_assert_int_eq(r->expected_version, 2);
+        ck_assert_str_eq(proto_details_get(&r->details, "claim"), "abcd1234");
+        ck_assert_str_eq(proto_details_get(&r->details, "reason"), "paused");
+        ck_assert_int_eq(r->step_timeout, (660 + 86400 + 59) / 60);
+        accept_update("J");
+        quiet();
+        pass((uint64_t) 59 * SEC);
+        quiet();
+        stop();
+}
+END_TEST
+
+START_TEST(a_deferral_keeps_its_slot_and_its_document_is_read_afresh) {
+        ProtoExecution x = execution("J", PROTO_STATUS_IN_PROGRESS, 3), next[2];
+        const EngineAction *a;
+        uint32_t run;
+
+        start();
+        run = up_to_deferred();
+        next[0] = x;
+        next[1] = execution("K", PROTO_STATUS_QUEUED, 1);
+        list(TOPIC_NOTIFY, next, 2);
+        pass(SEC);
+        quiet(); /* one at a time: K waits */
+        ck_assert(engine_deadline(engine) <= now + (uint64_t) 59 * SEC);
+        pass((uint64_t) 59 * SEC);
+        ck_assert(published(TOPIC_DESCRIBE)->include_document);
+        describe_answer(&x, "{\"fresh\":1}", "abcd1234");
+        a = told(WIRE_PREPARE);
+        ck_assert_uint_eq(a->run, run);
+        ck_assert_str_eq(a->wire.document, "{\"fresh\":1}");
+        runner_plan_again(run, WIRE_PHASE_RETRY);
+        ck_assert_int_eq(published(TOPIC_UPDATE)->expected_version, 3);
+        ck_assert_int_gt(published(TOPIC_UPDATE)->step_timeout, 0);
+        accept_update("J");
+        (void) told(WIRE_GO);
+        stop();
+}
+END_TEST
+
+START_TEST(a_retry_waits_for_the_connection) {
+        ProtoExecution x = execution("J", PROTO_STATUS_IN_PROGRESS, 3);
+
+        start();
+        (void) up_to_deferred();
+        simple(ENGINE_EVENT_OFFLINE);
+        pass((uint64_t) 7200 * SEC);
+        quiet();
+        go_online(NULL, 0, &x, 1);
+        ck_assert(published(TOPIC_DESCRIBE)->include_document);
+        stop();
+}
+END_TEST
+
+START_TEST(a_cancel_while_deferred_asks_a_runner_for_the_end) {
+        ProtoExecution over = execution("J", PROTO_STATUS_CANCELED, 4);
+        uint32_t run;
+
+        start();
+        run = up_to_deferred();
+        list(TOPIC_NOTIFY, NULL, 0);
+        ck_assert(!published(TOPIC_DESCRIBE)->include_document);
+        describe_answer(&over, NULL, "abcd1234");
+        ck_assert_uint_eq(told(WIRE_CANCEL)->run, run);
+        runner_result(run, PROTO_STATUS_CANCELED, "abcd1234");
+        (void) told(WIRE_ACK);
+        stop();
+}
+END_TEST
+
+START_TEST(a_runner_that_goes_on_a_cancel_with_a_deferral_is_asked_again) {
+        ProtoExecution over = execution("J", PROTO_STATUS_CANCELED, 3);
+        uint32_t run;
+
+        start();
+        run = up_to_running("J", "abcd1234");
+        list(TOPIC_NOTIFY, NULL, 0);
+        describe_answer(&over, NULL, "abcd1234");
+        (void) told(WIRE_CANCEL);
+        runner_pause(run, WIRE_DEFERRED, 60); /* it was on its way */
+        (void) told(WIRE_CANCEL);
+        ck_assert_uint_eq(only(ENGINE_ACTION_HANG_UP)->run, run);
+        stop();
+}
+END_TEST
+
+START_TEST(what_is_refused_at_its_retry_has_failed) {
+        ProtoExecution x = execution("J", PROTO_STATUS_IN_PROGRESS, 3);
+        const ProtoRequest *r;
+
+        start();
+        (void) up_to_deferred();
+        pass((uint64_t) 60 * SEC);
+        describe_answer(&x, NULL, "abcd1234");
+        r = published(TOPIC_UPDATE);
+        ck_assert_int_eq(r->status, PROTO_STATUS_FAILED);
+        ck_assert_ptr_nonnull(strstr(proto_details_get(&r->details, "reason"), "jobDocument: missing"));
+        accept_update("J");
+        (void) told(WIRE_ACK); /* its record goes too */
+        stop();
+
+        start();
+        (void) up_to_deferred();
+        pass((uint64_t) 60 * SEC);
+        describe_answer(&x, "{}", "abcd1234");
+        runner_says(told(WIRE_PREPARE)->run, WIRE_REJECTED, "no");
+        ck_assert_int_eq(published(TOPIC_UPDATE)->status, PROTO_STATUS_FAILED);
+        accept_update("J");
+        (void) told(WIRE_ACK);
+        stop();
+}
+END_TEST
+
+START_TEST(a_retry_that_cannot_be_prepared_now_reads_its_document_again) {
+        ProtoExecution x = execution("J", PROTO_STATUS_IN_PROGRESS, 3);
+        uint32_t run;
+
+        start();
+        run = up_to_deferred();
+        pass((uint64_t) 60 * SEC);
+        describe_answer(&x, "{}", "abcd1234");
+        (void) told(WIRE_PREPARE);
+        runner_says(run, WIRE_UNABLE, "disk full");
+        quiet();
+        pass((uint64_t) 2 * SEC);
+        ck_assert(published(TOPIC_DESCRIBE)->include_document);
+        describe_answer(&x, "{}", "abcd1234");
+        (void) told(WIRE_PREPARE);
+        runner_closed(run);
+        quiet();
+        pass((uint64_t) 4 * SEC);
+        ck_assert(published(TOPIC_DESCRIBE)->include_document);
+        stop();
+}
+END_TEST
+
+START_TEST(a_deferral_found_after_a_restart_is_due_when_its_record_says) {
+        ProtoExecution x = execution("J", PROTO_STATUS_IN_PROGRESS, 3);
+        WireRun run = deferred_for(30);
+        EngineSummary summary;
+
+        start_with(default_config());
+        go_online(&run, 1, &x, 1);
+        ck_assert(!published(TOPIC_DESCRIBE)->include_document);
+        describe_answer(&x, NULL, "abcd1234");
+        quiet();
+        engine_summarize(engine, &summary);
+        ck_assert_uint_eq(summary.deferred, 1);
+        ck_assert_uint_eq(summary.running + summary.queued, 0);
+        pass((uint64_t) 29 * SEC);
+        quiet();
+        pass(SEC);
+        ck_assert(published(TOPIC_DESCRIBE)->include_document);
+        stop();
+}
+END_TEST
+
+/* Nothing new, the retry too, before the inventory of the connection: it may tell of a reboot. */
+START_TEST(a_retry_waits_for_the_inventory) {
+        ProtoExecution x = execution("J", PROTO_STATUS_IN_PROGRESS, 3);
+
+        start();
+        (void) up_to_deferred();
+        simple(ENGINE_EVENT_OFFLINE);
+        pass((uint64_t) 60 * SEC);
+        simple(ENGINE_EVENT_ONLINE);
+        list(TOPIC_GET_PENDING, &x, 1);
+        quiet();
+        inventory_answer(NULL, 0);
+        ck_assert(published(TOPIC_DESCRIBE)->include_document);
+        stop();
+}
+END_TEST
+
+START_TEST(a_runner_lost_before_it_could_say_that_it_defers) {
+        uint32_t run;
+
+        start();
+        run = up_to_running("J", "abcd1234");
+        runner_closed(run);
+        ck_assert_uint_eq(told(WIRE_ATTACH)->run, run);
+        runner_pause(run, WIRE_DEFERRED, 55);
+        ck_assert_str_eq(proto_details_get(&published(TOPIC_UPDATE)->details, "reason"), "paused");
+        stop();
+}
+END_TEST
+
+START_TEST(news_of_a_pause_that_are_refused_or_lost) {
+        uint32_t run;
+
+        start();
+        run = up_to_running("J", "abcd1234");
+        runner_pause(run, WIRE_DEFERRED, 60);
+        reject(TOPIC_UPDATE, "J", PROTO_CODE_INVALID_REQUEST);
+        ck_assert_uint_eq(published(TOPIC_UPDATE)->details.n, 1); /* the claim alone */
+        ck_assert_int_gt(published(TOPIC_UPDATE)->step_timeout, 0);
+        reject(TOPIC_UPDATE, "J", PROTO_CODE_INVALID_REQUEST);
+        quiet();
+        ck_assert(logged("refuses to hear that the job is deferred"));
+        stop();
+
+        start();
+        run = up_to_running("J", "abcd1234");
+        runner_pause(run, WIRE_DEFERRED, 60);
+        pass((uint64_t) 11 * SEC);
+        ck_assert_int_eq(published(TOPIC_UPDATE)->expected_version, 2);
+        reject_with_state("J", PROTO_CODE_VERSION_MISMATCH, PROTO_STATUS_IN_PROGRESS, "abcd1234", 3);
+        ck_assert_int_eq(published(TOPIC_UPDATE)->expected_version, 3); /* other details: it was something else */
+        accept_update("J");
+        quiet();
+        stop();
+}
+END_TEST
+
+START_TEST(a_reboot_goes_on_when_the_cloud_was_told) {
+        const ProtoRequest *r;
+        EngineSummary summary;
+        uint32_t run;
+
+        start();
+        run = up_to_running("J", "abcd1234");
+        runner_pause(run, WIRE_REBOOTING, 0);
+        ck_assert_ptr_null(only(ENGINE_ACTION_RUNNER));
+        r = published(TOPIC_UPDATE);
+        ck_assert_int_eq(r->status, PROTO_STATUS_IN_PROGRESS);
+        ck_assert_int_eq(r->step_timeout, (600 + 86400 + 59) / 60);
+        engine_summarize(engine, &summary);
+        ck_assert(summary.rebooting && summary.running == 1);
+        accept_update("J");
+        ck_assert_uint_eq(told(WIRE_TOLD)->run, run);
+        pass((uint64_t) 30 * SEC);
+        quiet(); /* said once */
+        stop();
+}
+END_TEST
+
+START_TEST(a_reboot_waits_for_the_cloud_ten_seconds_at_most) {
+        uint32_t run;
+
+        start();
+        run = up_to_running("J", "abcd1234");
+        runner_pause(run, WIRE_REBOOTING, 0);
+        pass((uint64_t) 10 * SEC - 1);
+        ck_assert_ptr_null(only(ENGINE_ACTION_RUNNER));
+        ck_assert_uint_eq(engine_deadline(engine), now + 1);
+        pass(1);
+        for (size_t i = 0; i < actions.n; i++) /* and the update once more */
+                if (actions.item[i].type == ENGINE_ACTION_RUNNER)
+                        ck_assert_int_eq(actions.item[i].wire.type, WIRE_TOLD);
+        ck_assert_ptr_nonnull(only(ENGINE_ACTION_RUNNER));
+        stop();
+
+        start();
+        run = up_to_running("J", "abcd1234");
+        simple(ENGINE_EVENT_OFFLINE);
+        runner_pause(run, WIRE_REBOOTING, 0);
+        ck_assert_uint_eq(told(WIRE_TOLD)->run, run);
+        stop();
+
+        start();
+        run = up_to_running("J", "abcd1234");
+        runner_pause(run, WIRE_REBOOTING, 0);
+        simple(ENGINE_EVENT_OFFLINE);
+        ck_assert_uint_eq(told(WIRE_TOLD)->run, run);
+        stop();
+}
+END_TEST
+
+/* Two at a time: J runs and asks for a reboot while K's claim is under way. */
+START_TEST(nothing_is_let_loose_before_a_reboot) {
+        ProtoExecution x[3] = { execution("J", PROTO_STATUS_IN_PROGRESS, 2), execution("K", PROTO_STATUS_QUEUED, 1),
+                                execution("L", PROTO_STATUS_QUEUED, 1) };
+        EngineConfig c = default_config();
+        char claim_token[sizeof last_token];
+        ProtoMessage m;
+        uint32_t j, k;
+
+        c.max_concurrent = 2;
+        start_with(c);
+        go_online(NULL, 0, NULL, 0);
+        j = up_to_running("J", "abcd1234");
+        list(TOPIC_NOTIFY, x, 2);
+        describe_answer(&x[1], "{}", NULL);
+        k = told(WIRE_PREPARE)->run;
+        runner_plan(k, "kkkkkkkk");
+        ck_assert_str_eq(published(TOPIC_UPDATE)->job_id, "K");
+        memcpy(claim_token, last_token, sizeof claim_token);
+        runner_pause(j, WIRE_REBOOTING, 0);
+        m = reply_to(TOPIC_UPDATE, TOPIC_ACCEPTED, "K");
+        memcpy(m.token, claim_token, sizeof m.token);
+        message(&m);
+        quiet(); /* no go */
+        list(TOPIC_NOTIFY, x, 3);
+        ck_assert_ptr_null(only(ENGINE_ACTION_RUNNER));
+        /* It does not come: then everything goes on. */
+        runner_result(j, PROTO_STATUS_FAILED, "abcd1234");
+        ck_assert(actions.n > 0);
+        for (size_t i = 0, n = 0; i < actions.n; i++)
+                if (actions.item[i].type == ENGINE_ACTION_PUBLISH && strcmp(actions.item[i].request.job_id, "K") == 0)
+                        ck_assert_uint_lt(n++, 2);
+        stop();
+}
+END_TEST
+
+START_TEST(a_cancel_while_rebooting) {
+        ProtoExecution over = execution("J", PROTO_STATUS_CANCELED, 4);
+        ProtoExecution next = execution("K", PROTO_STATUS_QUEUED, 1);
+        uint32_t run;
+
+        start();
+        run = up_to_running("J", "abcd1234");
+        runner_pause(run, WIRE_REBOOTING, 0);
+        accept_update("J");
+        list(TOPIC_NOTIFY, &next, 1);
+        describe_answer(&over, NULL, "abcd1234");
+        ck_assert_uint_eq(told(WIRE_CANCEL)->run, run);
+        notify_next(&next, "{}");
+        quiet(); /* it may reboot yet */
+        runner_result(run, PROTO_STATUS_CANCELED, "abcd1234");
+        ck_assert(actions.n > 0);
+        for (size_t i = 0; i < actions.n; i++)
+                if (actions.item[i].type == ENGINE_ACTION_RUNNER)
+                        ck_assert(actions.item[i].wire.type == WIRE_ACK || actions.item[i].wire.type == WIRE_PREPARE);
+        stop();
+}
+END_TEST
+
+START_TEST(what_rebooted_goes_on_before_the_cloud_is_known) {
+        ProtoExecution x = execution("J", PROTO_STATUS_IN_PROGRESS, 3);
+        WireRun run = recorded("J", WIRE_RUN_REBOOTED);
+        EngineSummary summary;
+        uint32_t n;
+
+        start_with(default_config());
+        inventory_answer(&run, 1);
+        n = told(WIRE_ATTACH)->run;
+        runner_attached(n);
+        quiet();
+        engine_summarize(engine, &summary);
+        ck_assert(summary.running == 1 && !summary.rebooting);
+        pass((uint64_t) 3600 * SEC);
+        quiet();
+        runner_result(n, PROTO_STATUS_SUCCEEDED, "abcd1234");
+        quiet();
+        simple(ENGINE_EVENT_ONLINE);
+        list(TOPIC_GET_PENDING, &x, 1);
+        describe_answer(&x, NULL, "abcd1234");
+        ck_assert_int_eq(published(TOPIC_UPDATE)->status, PROTO_STATUS_SUCCEEDED);
+        stop();
+}
+END_TEST
+
+START_TEST(a_reboot_still_to_come_is_found_after_a_restart) {
+        ProtoExecution x[2] = { execution("J", PROTO_STATUS_IN_PROGRESS, 3), execution("K", PROTO_STATUS_QUEUED, 1) };
+        WireRun run = recorded("J", WIRE_RUN_REBOOTING);
+        uint32_t n;
+
+        start_with(default_config());
+        inventory_answer(&run, 1);
+        n = told(WIRE_ATTACH)->run;
+        runner_pause(n, WIRE_REBOOTING, 0);
+        (void) told(WIRE_TOLD); /* offline */
+        simple(ENGINE_EVENT_ONLINE);
+        list(TOPIC_GET_PENDING, x, 2);
+        describe_answer(&x[0], NULL, "abcd1234");
+        ck_assert_str_eq(published(TOPIC_UPDATE)->job_id, "J"); /* now it can be told */
+        accept_update("J");
+        quiet();
+        /* Its runner goes, as at every shutdown; should the device stay up it is asked again. */
+        runner_closed(n);
+        quiet();
+        pass((uint64_t) 2 * SEC);
+        (void) told(WIRE_ATTACH);
+        stop();
+}
+END_TEST
+
+START_TEST(the_services_deadline_is_asked_for_once_the_job_lasts) {
+        ProtoExecution x = execution("J", PROTO_STATUS_IN_PROGRESS, 2);
+        const EngineAction *a;
+        uint32_t run;
+
+        start();
+        run = up_to_running("J", "abcd1234");
+        ck_assert_uint_eq(engine_deadline(engine), now + (uint64_t) 20 * SEC);
+        pass((uint64_t) 20 * SEC - 1);
+        quiet();
+        pass(1);
+        ck_assert(!published(TOPIC_DESCRIBE)->include_document);
+        x.seconds_left = 300;
+        describe_answer(&x, NULL, "abcd1234");
+        a = told(WIRE_DEADLINE);
+        ck_assert_uint_eq(a->run, run);
+        ck_assert_uint_eq(a->wire.seconds, 300);
+        pass((uint64_t) 600 * SEC);
+        quiet(); /* once */
+        x.seconds_left = 200;
+        notify_next(&x, NULL);
+        ck_assert_uint_eq(told(WIRE_DEADLINE)->wire.seconds, 200);
+        x.version = 1;
+        notify_next(&x, NULL); /* an old one */
+        ck_assert_ptr_null(only(ENGINE_ACTION_RUNNER));
+        stop();
+
+        start();
+        run = up_to_running("J", "abcd1234");
+        x.version = 2;
+        x.seconds_left = -1;
+        pass((uint64_t) 20 * SEC);
+        describe_answer(&x, NULL, "abcd1234");
+        quiet(); /* no timer */
+        stop();
+}
+END_TEST
+
+START_TEST(a_look_that_brings_no_answer_is_repeated) {
+        start();
+        (void) up_to_running("J", "abcd1234");
+        pass((uint64_t) 20 * SEC);
+        (void) published(TOPIC_DESCRIBE);
+        pass((uint64_t) 10 * SEC);
+        (void) published(TOPIC_DESCRIBE);
+        stop();
+}
+END_TEST
+
 static TCase *cases(void) {
         TCase *t = tcase_create("engine");
 
@@ -1353,6 +1837,25 @@ static TCase *cases(void) {
         tcase_add_test(t, a_description_of_another_job_changes_nothing);
         tcase_add_test(t, what_was_started_and_deleted_does_not_come_back);
         tcase_add_test(t, what_was_not_found_once_is_taken_when_it_is_listed_again);
+        tcase_add_test(t, a_deferral_is_told_and_the_timer_armed_anew);
+        tcase_add_test(t, a_deferral_keeps_its_slot_and_its_document_is_read_afresh);
+        tcase_add_test(t, a_retry_waits_for_the_connection);
+        tcase_add_test(t, a_cancel_while_deferred_asks_a_runner_for_the_end);
+        tcase_add_test(t, a_runner_that_goes_on_a_cancel_with_a_deferral_is_asked_again);
+        tcase_add_test(t, what_is_refused_at_its_retry_has_failed);
+        tcase_add_test(t, a_retry_that_cannot_be_prepared_now_reads_its_document_again);
+        tcase_add_test(t, a_deferral_found_after_a_restart_is_due_when_its_record_says);
+        tcase_add_test(t, a_retry_waits_for_the_inventory);
+        tcase_add_test(t, a_runner_lost_before_it_could_say_that_it_defers);
+        tcase_add_test(t, news_of_a_pause_that_are_refused_or_lost);
+        tcase_add_test(t, a_reboot_goes_on_when_the_cloud_was_told);
+        tcase_add_test(t, a_reboot_waits_for_the_cloud_ten_seconds_at_most);
+        tcase_add_test(t, nothing_is_let_loose_before_a_reboot);
+        tcase_add_test(t, a_cancel_while_rebooting);
+        tcase_add_test(t, what_rebooted_goes_on_before_the_cloud_is_known);
+        tcase_add_test(t, a_reboot_still_to_come_is_found_after_a_restart);
+        tcase_add_test(t, the_services_deadline_is_asked_for_once_the_job_lasts);
+        tcase_add_test(t, a_look_that_brings_no_answer_is_repeated);
         return t;
 }
 

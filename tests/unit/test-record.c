@@ -181,6 +181,104 @@ START_TEST(every_flipped_bit_is_seen) {
 }
 END_TEST
 
+#define BOOT "0b4b3c0e-0000-4000-8000-000000000001"
+
+static RecordEntry deferred_entry(uint32_t attempt, uint32_t restarts, uint64_t delay) {
+        return (RecordEntry) { .type = RECORD_DEFERRED, .step = 1, .attempt = attempt, .restarts = restarts, .retries = attempt,
+                               .at = 7000000, .delay = delay, .boot_id = BOOT };
+}
+
+/* A life with a retry, a reboot, and a retry after it, cut anywhere. */
+START_TEST(pauses_replay) {
+        static const RecordPhase phases[] = { RECORD_NONE,        RECORD_IS_PREPARED,  RECORD_IS_STARTED,   RECORD_IS_DEFERRED,
+                                              RECORD_IS_DEFERRED, RECORD_IS_STARTED,   RECORD_IS_REBOOTING, RECORD_IS_STARTED,
+                                              RECORD_IS_DEFERRED, RECORD_HAS_RESULT };
+        RecordEntry e[] = { prepared_entry(),
+                            started_entry(1, 1),
+                            deferred_entry(1, 1, 60),
+                            { .type = RECORD_DOCUMENT, .document = "{\"b\":2}", .document_len = 7 },
+                            started_entry(1, 2),
+                            { .type = RECORD_REBOOTING, .step = 1, .attempt = 2, .restarts = 2, .boot_id = BOOT },
+                            started_entry(1, 3),
+                            deferred_entry(3, 3, 120),
+                            result_entry(PROTO_STATUS_FAILED) };
+        size_t ends[ELEMENTSOF(e) + 1] = { 0 };
+        Buf b CLEANUP_BUF = {};
+
+        for (size_t i = 0; i < ELEMENTSOF(e); i++) {
+                ck_assert_int_eq(record_encode(&e[i], &b), 0);
+                ends[i + 1] = b.len;
+        }
+        record_entry_done(&e[ELEMENTSOF(e) - 1]);
+        for (size_t cut = 0; cut <= b.len; cut++) {
+                RecordState s CLEANUP_RECORD_STATE = {};
+                size_t n = ELEMENTSOF(e);
+
+                while (ends[n] > cut)
+                        n--;
+                ck_assert_int_eq(replay(b.data, cut, &s), 0);
+                ck_assert_int_eq(s.phase, phases[n]);
+                ck_assert_uint_eq(s.valid_len, ends[n]);
+                ck_assert_uint_eq(s.deferred.attempt, n == 8 || n == 9 ? 3 : n >= 3 && n < 6 ? 1 : 0);
+                ck_assert_uint_eq(s.rebooting.attempt, n >= 6 ? 2 : 0);
+                ck_assert_uint_eq(s.started.attempt, n >= 7 ? 3 : n >= 5 ? 2 : n >= 2 ? 1 : 0);
+                if (n > 0)
+                        ck_assert_str_eq(s.document, n >= 4 ? "{\"b\":2}" : "{\"a\":\"\xC3\xA4\\n\"}");
+                if (n == 3) {
+                        ck_assert_uint_eq(s.deferred.step, 1);
+                        ck_assert_uint_eq(s.deferred.restarts, 1);
+                        ck_assert_uint_eq(s.deferred.retries, 1);
+                        ck_assert_uint_eq(s.deferred.at, 7000000);
+                        ck_assert_uint_eq(s.deferred.delay, 60);
+                        ck_assert_str_eq(s.deferred.boot_id, BOOT);
+                }
+                if (n == 6) {
+                        ck_assert_uint_eq(s.rebooting.step, 1);
+                        ck_assert_uint_eq(s.rebooting.restarts, 2);
+                        ck_assert_str_eq(s.rebooting.boot_id, BOOT);
+                }
+        }
+}
+END_TEST
+
+START_TEST(what_a_record_comes_to) {
+        static const struct {
+                RecordPhase phase;
+                const char *boot;
+                uint64_t now;
+                WireRunState state;
+                uint64_t seconds;
+        } cases[] = {
+                { RECORD_IS_PREPARED, "b1", 0, WIRE_RUN_PREPARED, 0 },
+                { RECORD_IS_STARTED, "b1", 0, WIRE_RUN_STARTED, 0 },
+                { RECORD_HAS_RESULT, "b1", 0, WIRE_RUN_RESULT, 0 },
+                { RECORD_IS_REBOOTING, "b1", 0, WIRE_RUN_REBOOTING, 0 },
+                { RECORD_IS_REBOOTING, "b2", 0, WIRE_RUN_REBOOTED, 0 },
+                { RECORD_IS_DEFERRED, "b1", 5000000, WIRE_RUN_DEFERRED, 60 },
+                { RECORD_IS_DEFERRED, "b1", 5000001, WIRE_RUN_DEFERRED, 60 },
+                { RECORD_IS_DEFERRED, "b1", 6000000, WIRE_RUN_DEFERRED, 59 },
+                { RECORD_IS_DEFERRED, "b1", 64999999, WIRE_RUN_DEFERRED, 1 },
+                { RECORD_IS_DEFERRED, "b1", 65000000, WIRE_RUN_DEFERRED, 0 },
+                { RECORD_IS_DEFERRED, "b1", UINT64_MAX, WIRE_RUN_DEFERRED, 0 },
+                { RECORD_IS_DEFERRED, "b1", 0, WIRE_RUN_DEFERRED, 60 }, /* a clock that cannot be: never longer than it was */
+                { RECORD_IS_DEFERRED, "b2", 5000000, WIRE_RUN_DEFERRED, 0 },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                RecordState s = { .phase = cases[i].phase, .key = key, .claim = "Claim001" };
+                WireRun run;
+
+                s.deferred = (RecordEntry) { .attempt = 1, .boot_id = "b1", .at = 5000000, .delay = 60 };
+                s.rebooting = (RecordEntry) { .attempt = 1, .boot_id = "b1" };
+                record_describe(&s, cases[i].boot, cases[i].now, &run);
+                ck_assert_msg(run.state == cases[i].state && run.seconds == cases[i].seconds, "case %zu: %s, %llu s", i,
+                              wire_run_state_name(run.state), (unsigned long long) run.seconds);
+                ck_assert(job_key_equal(&run.key, &key));
+                ck_assert_str_eq(run.claim, "Claim001");
+        }
+}
+END_TEST
+
 static void append_raw(Buf *b, const char *json) {
         json_t *o CLEANUP_JSON = json_loads(json, 0, NULL);
 
@@ -190,6 +288,9 @@ static void append_raw(Buf *b, const char *json) {
 
 #define P "{\"v\":1,\"type\":\"prepared\",\"key\":\"t.j.1.5\",\"claim\":\"12345678\",\"document\":\"{}\"}"
 #define S "{\"type\":\"started\",\"step\":0,\"attempt\":1,\"restarts\":0,\"bootId\":\"b\",\"pid\":5,\"startTime\":1,\"cgroup\":\"\"}"
+#define D "{\"type\":\"deferred\",\"step\":0,\"attempt\":1,\"restarts\":1,\"retries\":1,\"bootId\":\"b\",\"at\":1,\"delay\":60}"
+#define N "{\"type\":\"document\",\"document\":\"{}\"}"
+#define B "{\"type\":\"rebooting\",\"step\":0,\"attempt\":1,\"restarts\":1,\"bootId\":\"b\"}"
 #define R "{\"type\":\"result\",\"status\":\"FAILED\",\"details\":{}}"
 
 static const struct {
@@ -206,6 +307,32 @@ static const struct {
         { { P, R, R }, RECORD_HAS_RESULT, 2 },
         { { P, S, "{\"type\":\"new\"}", R }, RECORD_IS_STARTED, 2 },
         { { P, "{\"x\":1}" }, RECORD_IS_PREPARED, 1 },
+        /* what may follow what */
+        { { P, S, D, R }, RECORD_HAS_RESULT, 4 },
+        { { P, S, D, S }, RECORD_IS_STARTED, 4 },
+        { { P, S, D, N }, RECORD_IS_DEFERRED, 4 },
+        { { P, S, D, D }, RECORD_IS_DEFERRED, 3 },
+        { { P, S, D, B }, RECORD_IS_DEFERRED, 3 },
+        { { P, S, B, R }, RECORD_HAS_RESULT, 4 },
+        { { P, S, B, S }, RECORD_IS_STARTED, 4 },
+        { { P, S, B, B }, RECORD_IS_REBOOTING, 3 },
+        { { P, S, B, D }, RECORD_IS_REBOOTING, 3 },
+        { { P, S, B, N }, RECORD_IS_REBOOTING, 3 },
+        { { P, S, N, R }, RECORD_IS_STARTED, 2 },
+        { { P, D }, RECORD_IS_PREPARED, 1 },
+        { { P, B }, RECORD_IS_PREPARED, 1 },
+        { { P, N }, RECORD_IS_PREPARED, 1 },
+        { { D }, RECORD_NONE, 0 },
+        { { P, R, D }, RECORD_HAS_RESULT, 2 },
+        { { P, S, "{\"type\":\"deferred\",\"step\":0,\"attempt\":1,\"restarts\":1,\"bootId\":\"b\",\"at\":1,\"delay\":60}" },
+          RECORD_IS_STARTED, 2 },
+        { { P, S, "{\"type\":\"deferred\",\"step\":0,\"attempt\":1,\"restarts\":1,\"retries\":1,\"bootId\":\"b\",\"at\":-1,\"delay\":60}" },
+          RECORD_IS_STARTED, 2 },
+        { { P, S, "{\"type\":\"deferred\",\"step\":0,\"attempt\":1,\"restarts\":1,\"retries\":1,\"bootId\":\"b\",\"at\":1,\"delay\":31622401}" },
+          RECORD_IS_STARTED, 2 },
+        { { P, S, "{\"type\":\"rebooting\",\"step\":0,\"attempt\":0,\"restarts\":1,\"bootId\":\"b\"}" }, RECORD_IS_STARTED, 2 },
+        { { P, S, "{\"type\":\"rebooting\",\"step\":0,\"attempt\":1,\"restarts\":1}" }, RECORD_IS_STARTED, 2 },
+        { { P, S, D, "{\"type\":\"document\",\"document\":{}}" }, RECORD_IS_DEFERRED, 3 },
         /* unknown members are ignored */
         { { "{\"v\":1,\"new\":[],\"type\":\"prepared\",\"key\":\"t.j.1.5\",\"claim\":\"12345678\",\"document\":\"{}\"}",
             "{\"type\":\"result\",\"status\":\"FAILED\",\"details\":{},\"new\":1}" }, RECORD_HAS_RESULT, 2 },
@@ -283,6 +410,17 @@ START_TEST(unencodable_entries) {
         ck_assert_int_eq(record_encode(&e, &b), 0);
         e = started_entry(0, 1);
         e.pid = 0;
+        ck_assert_int_eq(record_encode(&e, &b), -EINVAL);
+        e = deferred_entry(1, 1, WIRE_WAIT_MAX + 1);
+        ck_assert_int_eq(record_encode(&e, &b), -EINVAL);
+        e = deferred_entry(0, 1, 60);
+        ck_assert_int_eq(record_encode(&e, &b), -EINVAL);
+        e = (RecordEntry) { .type = RECORD_REBOOTING };
+        ck_assert_int_eq(record_encode(&e, &b), -EINVAL);
+        e = (RecordEntry) { .type = RECORD_DOCUMENT, .document = big, .document_len = LIMIT_DOCUMENT + 1 };
+        ck_assert_int_eq(record_encode(&e, &b), -EINVAL);
+        e.document = NULL;
+        e.document_len = 0;
         ck_assert_int_eq(record_encode(&e, &b), -EINVAL);
         e = (RecordEntry) { .type = RECORD_RESULT, .status = PROTO_STATUS_IN_PROGRESS };
         ck_assert_int_eq(record_encode(&e, &b), -EINVAL);
@@ -1193,6 +1331,8 @@ static TCase *pure_cases(void) {
         tcase_add_test(c, every_cut_replays_to_a_prefix);
         tcase_add_test(c, every_flipped_bit_is_seen);
         tcase_add_loop_test(c, replayed_lines, 0, (int) ELEMENTSOF(replays));
+        tcase_add_test(c, pauses_replay);
+        tcase_add_test(c, what_a_record_comes_to);
         tcase_add_test(c, newer_version);
         tcase_add_test(c, unencodable_entries);
         return c;

@@ -165,6 +165,9 @@ START_TEST(names) {
         ck_assert_str_eq(wire_run_state_name(WIRE_RUN_STATE_COUNT), "");
         ck_assert_str_eq(wire_phase_name(WIRE_PHASE_RUN), "run");
         ck_assert_str_eq(wire_phase_name(WIRE_PHASE_RERUN), "rerun");
+        ck_assert_str_eq(wire_phase_name(WIRE_PHASE_RETRY), "retry");
+        ck_assert_str_eq(wire_phase_name(WIRE_PHASE_POST_REBOOT), "post-reboot");
+        ck_assert_str_eq(wire_run_state_name(WIRE_RUN_REBOOTED), "rebooted");
         ck_assert_str_eq(wire_phase_name(WIRE_PHASE_COUNT), "");
 }
 END_TEST
@@ -280,6 +283,17 @@ static const struct {
         { "{\"type\":\"result\",\"status\":\"IN_PROGRESS\",\"details\":{}}", "status" },
         { "{\"type\":\"result\",\"status\":\"TIMED_OUT\",\"details\":{}}", "status" },
         { "{\"type\":\"result\",\"status\":\"\",\"details\":{}}", "status" },
+        { "{\"type\":\"deferred\",\"maxSeconds\":1,\"details\":{}}", "seconds" },
+        { "{\"type\":\"deferred\",\"seconds\":-1,\"maxSeconds\":1,\"details\":{}}", "seconds" },
+        { "{\"type\":\"deferred\",\"seconds\":31622401,\"maxSeconds\":1,\"details\":{}}", "seconds" },
+        { "{\"type\":\"deferred\",\"seconds\":60,\"details\":{}}", "maxSeconds" },
+        { "{\"type\":\"deferred\",\"seconds\":60,\"maxSeconds\":1}", "details" },
+        { "{\"type\":\"rebooting\",\"details\":{}}", "maxSeconds" },
+        { "{\"type\":\"deadline\"}", "seconds" },
+        { "{\"type\":\"deadline\",\"seconds\":\"60\"}", "seconds" },
+        { "{\"type\":\"told\"}\nx", "packet" },
+        { "{\"type\":\"runs\",\"runs\":[{\"key\":" KEY ",\"claim\":\"12345678\",\"state\":\"deferred\"}],\"more\":false}",
+          "runs[0].seconds" },
         { "{\"type\":\"runs\",\"more\":false}", "runs" },
         { "{\"type\":\"runs\",\"runs\":[]}", "more" },
         { "{\"type\":\"runs\",\"runs\":[1],\"more\":false}", "runs[0]" },
@@ -362,6 +376,12 @@ START_TEST(encoder_checks_values) {
         set(&m, "bad", "line\nbreak");
         ck_assert_int_eq(wire_encode(&m, &b), -EINVAL);
         proto_details_done(&m.details);
+        m = (WireMessage) { .type = WIRE_DEADLINE, .seconds = WIRE_WAIT_MAX + 1 };
+        ck_assert_int_eq(wire_encode(&m, &b), -EINVAL);
+        m.type = WIRE_DEFERRED;
+        ck_assert_int_eq(wire_encode(&m, &b), -EINVAL);
+        m = (WireMessage) { .type = WIRE_REBOOTING, .max_seconds = (uint64_t) WIRE_SECONDS_MAX + 1 };
+        ck_assert_int_eq(wire_encode(&m, &b), -EINVAL);
         m = (WireMessage) { .type = WIRE_ATTACH, .key = key };
         m.key.queued_at = 0;
         ck_assert_int_eq(wire_encode(&m, &b), -EINVAL);
