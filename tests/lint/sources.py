@@ -13,7 +13,7 @@ from tap import Tap
 LICENCE = "SPDX-License-Identifier: Apache-2.0"
 SOURCE_SUFFIXES = {".c", ".h", ".py", ".sh", ".map"}
 SOURCE_NAMES = {"meson.build"}
-FOLDERS = ("src", "include", "tests", "scripts", "systemd", "conf", "man")
+FOLDERS = ("src", "include", "tests", "scripts", "systemd", "conf", "man", "debian")
 SKIPPED = {"node_modules", "__pycache__"}
 
 
