@@ -190,7 +190,8 @@ class Machine:
         if not self.leader or self.container.poll() is not None:
             return "the machine is off\n" + self._console()[-4000:]
         try:
-            return self.run("journalctl", "--no-pager", "--quiet", "--lines=120", check=False, timeout=20).stdout + \
+            journal = self.run("journalctl", "--no-pager", "--quiet", "--lines=2000", check=False, timeout=20).stdout.splitlines()
+            return "\n".join([l for l in journal if "iot-jobs" in l or "systemd[1]" not in l][-150:]) + "\n" + \
                 self.run("systemctl", "list-units", "--all", "--no-pager", "iot-jobs*", check=False, timeout=20).stdout
         except subprocess.TimeoutExpired:
             return "the machine does not answer"

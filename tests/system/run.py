@@ -77,12 +77,14 @@ class Group:
 
 
 def outside(arguments):
-    missing = [p for p in ("debootstrap", "systemd-nspawn", "unshare", "nsenter") if not shutil.which(p)]
+    missing = [p for p in ("debootstrap", "dpkg-buildpackage", "systemd-nspawn", "unshare", "nsenter") if not shutil.which(p)]
     if os.getuid() or missing:
         raise SystemExit(f"run.py: needs root{' and ' + ', '.join(missing) if missing else ''}")
     sys.path[:0] = PATHS
-    from machine import fetch_debian
-    fetch_debian()  # the only part that needs a network
+    import machine
+    import packages
+    machine.fetch_debian()  # the only part that needs a network
+    packages.build()
     group = Group()
     directory = tempfile.mkdtemp(prefix="iot-jobs-system-")
     os.chmod(directory, 0o755)

@@ -2,12 +2,11 @@
 """What a system test starts from: a machine with the program installed and configured, a broker and a Jobs service outside of it."""
 
 import functools
-import json
 import pathlib
-import shutil
 import tempfile
 
-from harness import BUILD, LOCALHOST, LabTest, libconfig, run_quietly, wait_for
+import packages
+from harness import LabTest, libconfig, run_quietly, wait_for
 from machine import Machine, fetch_debian
 
 UNITS = ["iot-jobs-runner.socket", "iot-jobs-agent.service"]
@@ -15,27 +14,23 @@ UNITS = ["iot-jobs-runner.socket", "iot-jobs-agent.service"]
 
 @functools.cache
 def installed_layers():
-    """The layers of a machine with the program installed, as `meson install` does it; nothing is configured or started yet."""
+    """The layers of a machine with the packages installed; nothing is configured or started yet."""
     debian = fetch_debian()
     directory = pathlib.Path(tempfile.mkdtemp(prefix="installed-"))
     machine = Machine(directory / "machine", [debian])
     machine.boot()
-    run_quietly("meson", "install", "-C", BUILD, "--no-rebuild", "--destdir", machine.root)
-    machine.run("systemd-sysusers")
-    machine.run("systemd-tmpfiles", "--create")
-    machine.run("journalctl", "--update-catalog")
-    machine.run("ldconfig")
+    install(machine, packages.package("iot-jobs-agent"), packages.package("iot-jobs-sim"))
     machine.power_off()
     layer = directory / "layer"
-    shutil.copytree(machine.upper, layer, symlinks=True, copy_function=shutil.copy2)
+    run_quietly("cp", "-a", machine.upper, layer)
     machine.close()
     return layer, debian
 
 
-def prefix():
-    """Where the build installs."""
-    options = json.loads(run_quietly("meson", "introspect", "--buildoptions", BUILD))
-    return next(o["value"] for o in options if o["name"] == "prefix")
+def install(machine, *debs):
+    for i, deb in enumerate(debs):
+        machine.write(f"/root/{i}.deb", deb.read_bytes())
+    return machine.run("dpkg", "-i", *(f"/root/{i}.deb" for i in range(len(debs))))
 
 
 class Scene(LabTest):
@@ -65,7 +60,7 @@ class Scene(LabTest):
         m.write("/etc/iot-jobs/device.key", key.read_bytes(), 0o640)
         m.run("chown", "root:iot-jobs", "/etc/iot-jobs/device.key")
         changes = {"state_directory": None, "runtime_directory": None, "runner": None, **changes}
-        changes["handlers"] = {"directories": ["/etc/iot-jobs/handlers.d", f"{prefix()}/lib/iot-jobs/handlers.d"],
+        changes["handlers"] = {"directories": ["/etc/iot-jobs/handlers.d", "/usr/lib/iot-jobs/handlers.d"],
                                **changes.get("handlers", {})}
         changes["credentials"] = {"ca_file": "/etc/iot-jobs/root.pem", "cert_file": "/etc/iot-jobs/device.pem",
                                   "key_file": "/etc/iot-jobs/device.key", **changes.get("credentials", {})}
@@ -84,7 +79,7 @@ class Scene(LabTest):
 
     def start(self):
         """As the manual says; until the agent has asked the service for its jobs."""
-        self.machine.run("systemctl", "enable", "--now", "--quiet", *UNITS)
+        self.machine.run("systemctl", "restart", *UNITS)
         self.wait_agent()
 
     def wait_agent(self, since=0):
@@ -96,6 +91,10 @@ class Scene(LabTest):
         options = [o for k, v in parameters.items() for o in ("--parameter", f"{k}={v}")]
         self.lab.create(job, document, *options)
         return self.lab.wait_status(job, status)
+
+    def started(self, job, *options):
+        """What the journal has of the starts of its handlers."""
+        return self.machine.journal(f"IOT_JOB_ID={job}", "MESSAGE_ID=7f0b35ced7f34adaaedc207dda056071", *options)
 
     def witness(self, name):
         """Lines that handlers of the machine appended to /var/lib/evidence/NAME."""

@@ -105,8 +105,7 @@ class Managed(Scene):
         x = self.run_job("itself", RESTART, services="iot-jobs-agent")
         self.assertNotEqual(self.machine.unit("iot-jobs-agent", "InvocationID"), before)
         self.assertEqual(x["executionNumber"], 1)
-        started = [l for l in self.machine.journal("IOT_JOB_ID=itself") if l.endswith("started")]
-        self.assertEqual(len(started), 1, started)
+        self.assertEqual(len(self.started("itself")), 1)
 
     def test_download(self):
         """AWS-Download-File, from a web server that breaks off once."""
@@ -165,9 +164,7 @@ class Reboot(Scene):
 
     def assert_rebooted_once(self, job):
         self.assertEqual(self.machine.boots, 2)
-        story = self.machine.journal(f"IOT_JOB_ID={job}")
-        started = [l for l in story if l.endswith(": started")]
-        self.assertEqual(len(started), 2, story)
+        self.assertEqual(len(self.started(job)), 2, self.machine.journal(f"IOT_JOB_ID={job}"))
         self.assertEqual(self.lab.describe(job)["executionNumber"], 1)
         terminal = [u["status"] for u in self.lab.updates(job) if u["status"] != "IN_PROGRESS"]
         self.assertEqual(terminal, ["SUCCEEDED"])
@@ -181,7 +178,7 @@ class Reboot(Scene):
         self.lab.wait_status("reboot", "SUCCEEDED")
         self.lab.wait_status("next", "SUCCEEDED")
         self.assert_rebooted_once("reboot")
-        self.assertEqual(len(self.machine.journal("IOT_JOB_ID=next", "--boot=-1")), 0)
+        self.assertEqual((len(self.started("next")), len(self.started("next", "--boot"))), (1, 1))
 
     def test_the_step_after_it_needs_no_network(self):
         """The broker is away from the reboot on: the step runs all the same, and is reported when the broker is back."""
