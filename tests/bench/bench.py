@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Measure the agent from the outside, and the library; started by scripts/bench. The agent's clock is on the wire: a watcher
-at the broker. The library's part is in library.py."""
+at the broker. The library's part is in library.py, the comparison of two builds in against.py."""
 
 import argparse
 import json
@@ -20,6 +20,7 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
 
+import against  # noqa: E402
 import library  # noqa: E402
 from harness import AGENT, Lab, clean_environment, wait_for  # noqa: E402
 
@@ -95,9 +96,9 @@ class Bench:
         self.count += n
         return [f"job-{i}" for i in range(self.count - n, self.count)]
 
-    def create(self, names):
+    def create(self, names, document='{"operation":"ok"}'):
         for n in names:
-            answer = self.lab.ask("create", thing=self.lab.thing, job=n, document='{"operation":"ok"}')
+            answer = self.lab.ask("create", thing=self.lab.thing, job=n, document=document)
             if not answer or not answer["ok"]:
                 raise RuntimeError(f"create: {answer}")
 
@@ -134,6 +135,22 @@ class Bench:
         self.unwatch(watch)
         agent.kill(15)
         return statistics.median(spans) * 1000, cpu * 1000
+
+    def step(self):
+        """Milliseconds that one more step of the same handler adds: jobs of one and of eleven steps in turn, medians."""
+        action = {"action": {"name": "ok", "type": "runHandler", "input": {"handler": "ok.sh"}}}
+        documents = {n: json.dumps({"version": "1.0", "steps": [action] * n}) for n in (1, 11)}
+        spans = {n: [] for n in documents}
+        agent, watch = self.start_agent(), self.watch()
+        for _ in range(self.traced * 2):
+            for n, document in documents.items():
+                name = self.names(1)
+                self.create(name, document)
+                watch.ends(name)
+                spans[n].append(watch.ended[name[0]] - watch.queued[name[0]])
+        self.unwatch(watch)
+        agent.kill(15)
+        return (statistics.median(spans[11]) - statistics.median(spans[1])) * 1000 / 10
 
     @staticmethod
     def cpu(pid):
@@ -226,6 +243,7 @@ def measure_agent(quick):
         small = [i for _ in range(bench.small) for i in bench.drain(10)[1]]
         rate, intervals = bench.drain(bench.backlog)
         crowded, quiet = statistics.median(intervals[:bench.backlog // 5]), statistics.median(small)
+        step = bench.step()
         dirty, private, pss, wakeups = bench.idle()
         first = bench.first_request()
         fsyncs = bench.fsyncs()
@@ -236,6 +254,7 @@ def measure_agent(quick):
         ("", "reached", "asked", "Device Client 1.9"),
         ("job creation to accepted SUCCEEDED, median", f"{latency:.1f} ms", "<= 6 ms", "44 ms"),
         ("jobs per second on a backlog", f"{rate:.0f}", ">= 150", "22.7"),
+        ("a further step of a job", f"{step:.2f} ms", "<= 2.5 ms", ""),
         ("idle: private dirty memory", f"{dirty:.2f} MiB", "<= 1.5 MB", "3.0 MB"),
         ("idle: private memory in all", f"{private:.2f} MiB", "<= 2.2 MB", ""),
         ("idle: proportional set size", f"{pss:.2f} MiB", "", "10.7 MB"),
@@ -251,8 +270,12 @@ def measure_agent(quick):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--against", metavar="BUILD", type=pathlib.Path)
     parser.add_argument("part", nargs="?", choices=("agent", "library"))
     args = parser.parse_args()
+    if args.against:
+        against.compare(args.against, 4 if args.quick else 12)
+        return
     if args.part != "library":
         measure_agent(args.quick)
     if args.part != "agent":
