@@ -21,6 +21,9 @@ enum {
         RUNNER_OS_RELEASE_MAX = 65536,    /* bytes of /etc/os-release */
         RUNNER_CHILD_STACK = 64 * 1024,   /* of a handler's process until it is the handler */
 
+        /* queuedAt of a run that iot-jobsctl started: no cloud knows it, so the agent is not told of it. */
+        RUNNER_LOCAL_QUEUED_AT = 1,
+
         RUNNER_HANDOVER_SEC = 5,  /* tries to reach the live runner of a key */
         RUNNER_RETRY_MSEC = 20,   /* between two of them */
         RUNNER_ADOPT_MSEC = 1000, /* a handed-over connection arrives within this */

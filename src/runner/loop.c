@@ -383,6 +383,14 @@ static void end_tree(Performer *p) {
         }
 }
 
+/* Its record goes on without this runner: deferred, reported and not acknowledged yet, told to stop. */
+static void remove_document(const Performer *p) {
+        Error e = {};
+
+        if (!p->cleared && run_remove_document(p->run, &e) < 0)
+                log_warning("%s, ignoring", e.text);
+}
+
 int run_perform(Run *run, const WireMessage *first) {
         Performer p = {
                 .run = run, .handover_fd = -1, .retry_deadline = USEC_NEVER, .signal_fd = signals_open()
@@ -403,6 +411,7 @@ int run_perform(Run *run, const WireMessage *first) {
         }
         end_tree(&p);
         perform_end_reboot(&p);
+        remove_document(&p);
         if (run->conn)
                 conn_drain(run->conn);
         if (r < 0)

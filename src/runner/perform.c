@@ -229,6 +229,7 @@ static void do_end_record(Performer *p, const PlanAction *a) {
         run_fields(run, 0, 0, &f);
         if (run_remove_work(run, &e) < 0)
                 log_full(LOG_LEVEL_WARNING, NULL, NULL, f.field, "%s, ignoring", e.text);
+        p->cleared = true;
         if (a->type == PLAN_ACTION_BURY)
                 r = record_bury(run->record, &run->key, a->message.status, &a->message.details, &e);
         else

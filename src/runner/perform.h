@@ -19,6 +19,7 @@ typedef struct Performer {
         size_t first, n;
         bool busy;               /* events are being carried out further up the stack */
         bool done;               /* the plan said EXIT */
+        bool cleared;            /* nothing of the run is left in work and runs */
         uint64_t retry_deadline; /* no memory for an event: again then */
         PlanActions actions;
 

@@ -227,8 +227,7 @@ static int make_plan(Run *run) {
         return plan_new(&c, &run->plan);
 }
 
-/* P4: nothing of a dead runner may be alive when anything is said about its run. */
-static int end_leftovers(const Run *run, Error *e) {
+int run_end_leftovers(const Run *run, Error *e) {
         const RecordEntry *s = &run->state.started;
         TreeTrace trace;
         int r;
@@ -408,7 +407,7 @@ int run_prepare(Run *run, const WireMessage *first, WireMessage *answer) {
                 if (r <= 0)
                         return r;
         }
-        if (end_leftovers(run, &e) < 0)
+        if (run_end_leftovers(run, &e) < 0)
                 return unable(run, answer, &e);
         return load_document(run, first, answer);
 }

@@ -92,6 +92,8 @@ const char *run_step_program(const Run *run, size_t step);
 /* The directories that handlers have in PATH. */
 const char *run_search_path(const Config *config);
 
+/* P4: nothing of a dead runner may be alive when anything is said about its run. From the record's state; blocks. */
+int run_end_leftovers(const Run *run, Error *e) MUST_USE;
 /* What finds the processes of this run. */
 void run_trace(const Run *run, const char *boot_id, int64_t pid, uint64_t start_time, TreeTrace *ret);
 
@@ -99,6 +101,8 @@ void run_trace(const Run *run, const char *boot_id, int64_t pid, uint64_t start_
  * is taken over. */
 int run_start_step(Run *run, const PlanAction *action, char *path, Error *e) MUST_USE;
 int run_remove_work(const Run *run, Error *e) MUST_USE;
+/* The document's copy alone, with what is secret in it: nobody needs it until the next start. */
+int run_remove_document(const Run *run, Error *e) MUST_USE;
 
 /* The journal's fields of a run. Values live as long as the struct. */
 typedef struct RunFields {

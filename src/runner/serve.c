@@ -232,7 +232,8 @@ static int open_private(const Request *q, const char *name, Error *e) {
 }
 
 static int open_directories(Request *q, Run *run, Error *e) {
-        q->runtime_fd = mkdir_open(q->config->runtime_directory, 0755);
+        if (q->runtime_fd < 0)
+                q->runtime_fd = mkdir_open(q->config->runtime_directory, 0755);
         if (q->runtime_fd < 0)
                 return error_errno(e, -q->runtime_fd, "runtime directory %s", q->config->runtime_directory);
         run->runs_fd = open_private(q, "runs", e);
@@ -266,6 +267,37 @@ static void remove_torn(Request *q, RecordStore *store) {
         }
 }
 
+/* What iot-jobsctl has no interest in any more: it was killed, and its runner with it. A live one has its lock. */
+static void forget_local(Request *q, RecordStore *store, const JobKey *key) {
+        Run run CLEANUP_RUN = RUN_EMPTY;
+        Error e = {};
+        ino_t holder;
+
+        run.config = q->config;
+        run.key = *key;
+        job_key_format(key, run.key_text);
+        if (open_directories(q, &run, &e) < 0 || keylock_take(run.runs_fd, run.key_text, &run.lock, &holder, &e) <= 0)
+                return;
+        run.store = store;
+        if (boot_id_read(run.boot_id) < 0 || record_open(store, key, &run.record, &run.state, &e) < 0 ||
+            run_end_leftovers(&run, &e) < 0 || run_remove_work(&run, &e) < 0 || record_drop(run.record, &e) < 0)
+                log_warning("cannot forget run %s of iot-jobsctl, ignoring: %s", run.key_text, e.text);
+        run.store = NULL; /* the caller's */
+        run.record = record_free(run.record);
+}
+
+/* The agent is told of what the cloud may know. Returns how many those are. */
+static size_t leave_out_local(Request *q, RecordStore *store, WireRun *runs, size_t n) {
+        size_t kept = 0;
+
+        for (size_t i = 0; i < n; i++)
+                if (runs[i].key.queued_at == RUNNER_LOCAL_QUEUED_AT)
+                        forget_local(q, store, &runs[i].key);
+                else
+                        runs[kept++] = runs[i];
+        return kept;
+}
+
 static int inventory(Request *q) {
         RecordStore *store CLEANUP(record_store_free) = NULL;
         WireRun *runs CLEANUP_FREE = NULL;
@@ -280,6 +312,7 @@ static int inventory(Request *q) {
                          e.text);
                 return refuse(q, e.text);
         }
+        n = leave_out_local(q, store, runs, n);
         r = tell_runs(q, runs, n);
         remove_torn(q, store);
         record_tombstones_check(store);

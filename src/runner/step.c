@@ -127,7 +127,6 @@ static int open_files(const Run *run, const User *user, StepFiles *ret, Error *e
 
 int run_remove_work(const Run *run, Error *e) {
         int all_fd = record_store_work_fd(run->store);
-        char name[NAME_MAX + 1];
         int r = 0;
 
         if (unlinkat(all_fd, run->key_text, AT_REMOVEDIR) < 0) /* mostly it is empty */
@@ -135,6 +134,12 @@ int run_remove_work(const Run *run, Error *e) {
         if (r < 0)
                 return error_errno(e, -r, "cannot remove %s/work/%s", run->config->state_directory,
                                    run->key_text);
+        return run_remove_document(run, e);
+}
+
+int run_remove_document(const Run *run, Error *e) {
+        char name[NAME_MAX + 1];
+
         document_name(run, name);
         if (unlinkat(run->runs_fd, name, 0) < 0 && errno != ENOENT)
                 return error_errno(e, errno, "cannot remove %s/runs/%s", run->config->runtime_directory, name);
