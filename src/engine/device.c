@@ -166,8 +166,9 @@ static JobRecord record_of(WireRunState s) {
         case WIRE_RUN_PREPARED:
                 return RECORD_PREPARED_ONLY;
         case WIRE_RUN_STARTED:
-        case WIRE_RUN_REBOOTED:
                 return RECORD_RUN_STARTED;
+        case WIRE_RUN_REBOOTED:
+                return RECORD_RUN_REBOOTED;
         case WIRE_RUN_DEFERRED:
                 return RECORD_RUN_DEFERRED;
         case WIRE_RUN_REBOOTING:

@@ -150,7 +150,8 @@ static void job_advance(Engine *e, Job *j) {
                 return;
         }
         /* What was started or has ended is fetched whether the cloud can be asked or not. */
-        if (j->local == LOCAL_RECORDED && j->record != RECORD_PREPARED_ONLY && e->now >= j->runner_retry_at)
+        if (j->local == LOCAL_RECORDED && j->record != RECORD_PREPARED_ONLY && e->now >= j->runner_retry_at &&
+            !(j->record == RECORD_RUN_REBOOTED && engine_reboot_pending(e)))
                 device_attach(e, j);
         if (e->online && e->listed && j->request == REQUEST_NONE && e->now >= j->retry_at)
                 advance_online(e, j);

@@ -68,9 +68,10 @@ typedef struct Finished {
 typedef enum JobRecord {
         RECORD_NOT_KNOWN,
         RECORD_PREPARED_ONLY,
-        RECORD_RUN_STARTED, /* or rebooted */
+        RECORD_RUN_STARTED,
         RECORD_RUN_DEFERRED,
-        RECORD_RUN_REBOOTING, /* and not yet rebooted */
+        RECORD_RUN_REBOOTING,
+        RECORD_RUN_REBOOTED, /* an attach starts the step again */
         RECORD_FINISHED,
 } JobRecord;
 

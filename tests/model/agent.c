@@ -201,7 +201,7 @@ static void note_publish(World *w, Device *d, const ProtoRequest *r, Track *t) {
                 td->final_sent = true;
                 (void) snprintf(td->final_token, sizeof(td->final_token), "%s", r->token);
                 td->finals_sent++;
-        } else if (!td->go) {
+        } else if (!td->go && td->planned) {
                 td->claim_sent = true;
                 td->claims_sent++;
         }
@@ -589,6 +589,9 @@ void device_reboot(World *w, Device *d) {
         w->reboots++;
         if (d->agent_alive)
                 agent_gone(w, d);
+        for (unsigned i = 0; i < w->n_tracks; i++) /* only where the runner that gave the command was killed: see check_boots() */
+                if (w->track[i].dev[d->index].live > 0)
+                        w->track[i].disturbed = w->track[i].outcome_open = true;
         for (unsigned i = 0; i < w->n_runners; i++)
                 if (w->runner[i].id != 0 && w->runner[i].dev == d->index && w->runner[i].phase != RUNNER_DEAD)
                         runner_stop(w, &w->runner[i]);

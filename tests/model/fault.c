@@ -102,6 +102,8 @@ static void fire_device(World *w, Fault f, unsigned dev) {
                 for (unsigned i = 0; i < w->n_tracks; i++)
                         w->track[i].outcome_open = true; /* a handler's time goes by, and it stands still */
                 d->suspended_until = w->now + rng_between(rng, 1 * SEC, 10 * MINUTE);
+                for (unsigned i = 0; i < w->n_tracks; i++) /* that it is deferred may not have been heard yet */
+                        w->track[i].dev[dev].due_at += d->suspended_until - w->now;
         } else if (f == FAULT_WALL_CLOCK)
                 d->wall_offset = (int64_t) rng_below(rng, 630000000) - 315000000;
         else if (f == FAULT_DISK_FULL) {

@@ -237,6 +237,7 @@ void runner_kill(World *w, Runner *r) {
                 track_update_all(w, dev);
                 return;
         }
+        track_device(w, r)->reboot_given = false; /* it held the slots */
         if (w->sc.cgroup_kill)
                 proc_signal_run(w, dev, track, SIGKILL);
         track_update(w, &w->track[track], dev);

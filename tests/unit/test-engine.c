@@ -1739,6 +1739,25 @@ START_TEST(a_reboot_still_to_come_is_found_after_a_restart) {
 }
 END_TEST
 
+/* J still waits for this boot to end, K came back from the last one: it need not begin what is cut off at once. */
+START_TEST(what_rebooted_does_not_go_on_before_another_reboot) {
+        WireRun runs[2] = { recorded("J", WIRE_RUN_REBOOTING), recorded("K", WIRE_RUN_REBOOTED) };
+        uint32_t j;
+
+        start_with(default_config());
+        inventory_answer(runs, 2);
+        ck_assert_str_eq(told(WIRE_ATTACH)->wire.key.job_id, "J");
+        j = told(WIRE_ATTACH)->run;
+        runner_pause(j, WIRE_REBOOTING, 0);
+        (void) told(WIRE_TOLD);
+        pass((uint64_t) 900 * SEC);
+        quiet();
+        runner_result(j, PROTO_STATUS_FAILED, "abcd1234");
+        ck_assert_str_eq(told(WIRE_ATTACH)->wire.key.job_id, "K");
+        stop();
+}
+END_TEST
+
 START_TEST(the_services_deadline_is_asked_for_once_the_job_lasts) {
         ProtoExecution x = execution("J", PROTO_STATUS_IN_PROGRESS, 2);
         const EngineAction *a;
@@ -1854,6 +1873,7 @@ static TCase *cases(void) {
         tcase_add_test(t, a_cancel_while_rebooting);
         tcase_add_test(t, what_rebooted_goes_on_before_the_cloud_is_known);
         tcase_add_test(t, a_reboot_still_to_come_is_found_after_a_restart);
+        tcase_add_test(t, what_rebooted_does_not_go_on_before_another_reboot);
         tcase_add_test(t, the_services_deadline_is_asked_for_once_the_job_lasts);
         tcase_add_test(t, a_look_that_brings_no_answer_is_repeated);
         return t;
