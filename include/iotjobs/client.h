@@ -106,7 +106,7 @@ int iotjobs_client_configure_draining(IotJobsClient *c, double per_second, IotJo
 int iotjobs_client_configure_publish_rate(IotJobsClient *c, unsigned per_second, IotJobsError *e) IOTJOBS_MUST_USE;
 /* Seconds, 1–3600: for connect and disconnect (default 30), for SUBACK and PUBACK (default 10; v1: 5). */
 int iotjobs_client_configure_timeouts(IotJobsClient *c, int connect, int operation, IotJobsError *e) IOTJOBS_MUST_USE;
-/* Seconds, 30–1200 as AWS takes them (default 60); v1: 0 (none) to 65535 (default 600). */
+/* Seconds, 30–1200 as AWS takes them (default 60); v1: 0 (none), 5 to 65535 (default 600). */
 int iotjobs_client_configure_keep_alive(IotJobsClient *c, int seconds, IotJobsError *e) IOTJOBS_MUST_USE;
 /* No TLS at all: for a broker on this machine. Anyone on the path can read and change everything. */
 int iotjobs_client_configure_plaintext(IotJobsClient *c, bool on, IotJobsError *e) IOTJOBS_MUST_USE;

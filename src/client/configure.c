@@ -26,6 +26,7 @@ enum {
         PORT_MAX = 65535,
         TLS_PORT_ALPN = 443,
         V1_KEEP_ALIVE_SEC = 600,
+        V1_KEEP_ALIVE_MIN_SEC = 5, /* what libmosquitto takes beside 0 */
         V1_OPERATION_TIMEOUT_SEC = 5,
 };
 
@@ -61,17 +62,30 @@ IotJobsOptions iotjobs_options_default(const char *client_id, const char *thing_
                                  .clean_session = true };
 }
 
+/* Brokers close a connection whose CONNECT has one. */
+static bool has_control(const char *text) {
+        for (; *text; text++)
+                if ((unsigned char) *text < 0x20 || *text == 0x7F)
+                        return true;
+        return false;
+}
+
+/* On a shared handle it is the token of v1 mode and nothing else: requests refuse one that the service would not take. */
 static int check_client_id(const char *id, bool shared, Error *e) {
+        size_t max = shared ? MQTT_TEXT_MAX : CLIENT_ID_MAX;
+
         if (!id)
                 return shared ? 0 : error_set(e, EINVAL, "client id: missing, expected 1 to %d bytes", CLIENT_ID_MAX);
-        if (strlen(id) > CLIENT_ID_MAX)
-                return error_set(e, EINVAL, "client id: %zu bytes, at most %d expected", strlen(id), CLIENT_ID_MAX);
+        if (strlen(id) > max)
+                return error_set(e, EINVAL, "client id: %zu bytes, at most %zu expected", strlen(id), max);
         if (!utf8_valid(id, strlen(id)))
                 return error_set(e, EINVAL, "client id: not valid UTF-8");
         if (shared)
                 return 0;
         if (id[0] == '\0')
                 return error_set(e, EINVAL, "client id: empty, expected 1 to %d bytes", CLIENT_ID_MAX);
+        if (has_control(id))
+                return error_set(e, EINVAL, "client id: has a control character");
         if (id[0] == '$')
                 return error_set(e, EINVAL, "client id: \"%s\" begins with '$', which is reserved", id);
         return 0;
@@ -395,6 +409,8 @@ int iotjobs_client_configure_username_password(IotJobsClient *c, const char *use
                 r = check_mqtt_text("password", password, e);
         if (r == 0 && user && !utf8_valid(user, strlen(user)))
                 r = error_set(e, EINVAL, "user name: not valid UTF-8");
+        if (r == 0 && user && has_control(user))
+                r = error_set(e, EINVAL, "user name: has a control character");
         if (r == 0) {
                 Change changes[] = {
                         { "user name", user, &c->config.username, NULL },
@@ -432,7 +448,8 @@ static int check_will(const char *topic, const void *payload, size_t len, int qo
 
         if (r < 0)
                 return r;
-        if (topic[0] == '\0' || strpbrk(topic, "+#") || !utf8_valid(topic, strlen(topic)))
+        if (topic[0] == '\0' || strpbrk(topic, "+#") || has_control(topic) ||
+            !utf8_valid(topic, strlen(topic)))
                 return error_set(e, EINVAL, "will's topic: \"%s\", expected a topic without wildcards", topic);
         if (len > MQTT_TEXT_MAX)
                 return error_set(e, E2BIG, "will's payload: %zu bytes, at most %d expected", len, MQTT_TEXT_MAX);
@@ -544,8 +561,10 @@ int iotjobs_client_configure_keep_alive(IotJobsClient *c, int seconds, IotJobsEr
 
         if (r < 0)
                 return r;
-        r = c->config.v1 ? in_range("keep-alive", seconds, 0, UINT16_MAX, e)
-                         : in_range("keep-alive", seconds, KEEP_ALIVE_MIN_SEC, KEEP_ALIVE_MAX_SEC, e);
+        if (!c->config.v1)
+                r = in_range("keep-alive", seconds, KEEP_ALIVE_MIN_SEC, KEEP_ALIVE_MAX_SEC, e);
+        else if (seconds != 0)
+                r = in_range("keep-alive", seconds, V1_KEEP_ALIVE_MIN_SEC, UINT16_MAX, e);
         if (r == 0)
                 c->config.keep_alive = seconds;
         return end(c, r);
@@ -684,7 +703,8 @@ int configuration_to_transport(const Configuration *c, const char *const *filter
                 .engine = c->engine,
                 .alpn = alpn_of(c),
                 .username = username_text->len > 0 ? username_text->data : NULL,
-                .password = c->password,
+                /* Without a user name that SDK sends no password either. */
+                .password = c->v1 && username_text->len == 0 ? NULL : c->password,
                 .connect_timeout_usec = usec(c->connect_timeout),
                 .operation_timeout_usec = usec(c->operation_timeout),
                 .reconnect_min_usec = usec(c->reconnect_min),

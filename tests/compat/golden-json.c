@@ -62,6 +62,18 @@ json_t *golden_parse(const char *text, size_t len) {
         return ret;
 }
 
+bool golden_truth(const json_t *value) {
+        if (!value || json_is_null(value) || json_is_false(value))
+                return false;
+        if (json_is_string(value))
+                return json_string_length(value) > 0;
+        if (json_is_number(value))
+                return json_number_value(value) < 0 || json_number_value(value) > 0;
+        if (json_is_array(value))
+                return json_array_size(value) > 0;
+        return !json_is_object(value) || json_object_size(value) > 0;
+}
+
 static size_t skip_space(const char *text, size_t len, size_t at) {
         while (at < len && strchr(" \t\r\n", text[at]))
                 at++;

@@ -33,8 +33,9 @@ static const char *tail_of(const char *topic) {
         return all_of(thing, (size_t) (slash - thing), 128, ":_-") ? slash + sizeof jobs - 1 : NULL;
 }
 
+/* `other`: what is taken beside a job id; NULL: nothing. */
 static bool job_ok(const char *id, size_t len, const char *other) {
-        return all_of(id, len, 64, "_-") || (len == strlen(other) && memcmp(id, other, len) == 0);
+        return all_of(id, len, 64, "_-") || (other && len == strlen(other) && memcmp(id, other, len) == 0);
 }
 
 typedef enum Request { REQUEST_NONE, REQUEST_GET, REQUEST_START, REQUEST_DESCRIBE, REQUEST_UPDATE } Request;
@@ -55,7 +56,7 @@ static Request request_of(const char *topic, const char **why) {
                 return REQUEST_DESCRIBE;
         if (slash && strcmp(slash, "/update") == 0) {
                 *why = "2.1: no job id; 3: InvalidRequest";
-                return job_ok(tail, (size_t) (slash - tail), "") ? REQUEST_UPDATE : REQUEST_NONE;
+                return job_ok(tail, (size_t) (slash - tail), NULL) ? REQUEST_UPDATE : REQUEST_NONE;
         }
         if (slash)
                 *why = "2.1: no job id, or 3: InvalidTopic";
@@ -140,6 +141,17 @@ static bool flag_ok(const json_t *value) {
         return !value || json_is_null(value) || json_is_boolean(value);
 }
 
+/* "Absent means absent": a member that is left out, not one that says null. */
+static bool has_null(const json_t *payload) {
+        const char *key;
+        json_t *value;
+
+        json_object_foreach((json_t *) (uintptr_t) payload, key, value)
+                if (json_is_null(value))
+                        return true;
+        return false;
+}
+
 const char *rules_publish(const char *topic, const json_t *payload) {
         const char *why;
         const json_t *token = json_object_get(payload, "clientToken");
@@ -154,7 +166,9 @@ const char *rules_publish(const char *topic, const json_t *payload) {
         }
         if (json_is_null(payload))
                 return NULL; /* counts as {} */
-        if (token && !json_is_null(token) && (!json_is_string(token) || json_string_length(token) > 128))
+        if (has_null(payload))
+                return "2.1: a member is null; absent means absent";
+        if (token && (!json_is_string(token) || json_string_length(token) > 128))
                 return "2.1: clientToken is no string of at most 128 bytes";
         if (!number_ok(json_object_get(payload, "expectedVersion")) || !number_ok(json_object_get(payload, "executionNumber")))
                 return "2.1: expectedVersion or executionNumber is no 64-bit number";

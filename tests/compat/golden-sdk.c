@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 typedef struct TopicType {
         const char *name;
         bool of_job;
@@ -39,6 +41,20 @@ static bool none(const json_t *value) {
         return !value || json_is_null(value);
 }
 
+/* The shortest digits that say this number; false: Python would write it with an exponent. */
+static bool real_text(double value, char *ret, size_t size) {
+        if (value >= 1e16 || value <= -1e16 || (value < 1e-4 && value > -1e-4))
+                return false;
+        for (int precision = 1; precision <= 17; precision++) {
+                (void) snprintf(ret, size, "%.*g", precision, value);
+                if (strchr(ret, 'e') == NULL && strtod(ret, NULL) >= value && strtod(ret, NULL) <= value)
+                        break;
+        }
+        if (!strpbrk(ret, ".e"))
+                (void) strncat(ret, ".0", size - strlen(ret) - 1);
+        return !strchr(ret, 'e');
+}
+
 /* str(); false: this model does not know. */
 static bool text_of(const json_t *value, char *ret, size_t size) {
         const char *text = json_string_value(value);
@@ -52,13 +68,45 @@ static bool text_of(const json_t *value, char *ret, size_t size) {
                 n = snprintf(ret, size, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
         else if (json_is_boolean(value))
                 n = snprintf(ret, size, "%s", json_is_true(value) ? "True" : "False");
+        else if (json_is_real(value))
+                return real_text(json_real_value(value), ret, size);
         else
                 return false;
         return n >= 0 && (size_t) n < size;
 }
 
-static void raises(SdkResult *r, const char *exception) {
+/* message NULL: not known. */
+static void raises(SdkResult *r, const char *exception, const char *message) {
         r->exception = exception;
+        (void) snprintf(r->message, sizeof r->message, "%s", message ? message : "");
+}
+
+static const char *python_type(const json_t *value) {
+        switch (json_typeof(value)) {
+        case JSON_OBJECT:
+                return "dict";
+        case JSON_ARRAY:
+                return "list";
+        case JSON_STRING:
+                return strncmp(json_string_value(value), BIG_NUMBER, strlen(BIG_NUMBER)) == 0 ? "int" : "str";
+        case JSON_INTEGER:
+                return "int";
+        case JSON_REAL:
+                return "float";
+        case JSON_TRUE:
+        case JSON_FALSE:
+                return "bool";
+        case JSON_NULL:
+                return "NoneType";
+        }
+        return "";
+}
+
+static void raises_of(SdkResult *r, const char *exception, const char *before, const json_t *value, const char *behind) {
+        char text[128];
+
+        (void) snprintf(text, sizeof text, "%s'%s'%s", before, python_type(value), behind);
+        raises(r, exception, text);
 }
 
 static const TopicType *type_of(const json_t *name) {
@@ -117,18 +165,6 @@ static int positive(const json_t *value) {
         return json_is_real(value) ? -2 : -1;
 }
 
-static bool truthy(const json_t *value) {
-        if (none(value) || json_is_false(value))
-                return false;
-        if (json_is_string(value))
-                return json_string_length(value) > 0;
-        if (json_is_number(value))
-                return json_number_value(value) < 0 || json_number_value(value) > 0;
-        if (json_is_array(value))
-                return json_array_size(value) > 0;
-        return !json_is_object(value) || json_object_size(value) > 0;
-}
-
 static void add_number(SdkResult *r, const json_t *args, const char *name, bool as_string) {
         json_t *value = json_object_get(args, name);
         char text[400];
@@ -141,7 +177,7 @@ static void add_number(SdkResult *r, const json_t *args, const char *name, bool 
                         (void) json_object_set_new(r->payload, name, json_string(text));
                 break;
         case -1:
-                raises(r, "TypeError");
+                raises_of(r, "TypeError", "'>' not supported between instances of ", value, " and 'int'");
                 break;
         case -2:
                 r->known = false;
@@ -156,42 +192,56 @@ static void add_given(SdkResult *r, const json_t *args, const char *name) {
                 (void) json_object_set(r->payload, name, value);
 }
 
+/* The second element of what was handed over without the enum's mapping, as Python has it; NULL: none, or it raises. Owned. */
+static json_t *second_of(SdkResult *r, const json_t *raw) {
+        if (json_is_object(raw))
+                return NULL; /* a KeyError, which the SDK catches */
+        if (json_is_array(raw)) {
+                if (json_array_size(raw) < 2)
+                        raises(r, "IndexError", NULL);
+                return json_incref(json_array_get(raw, 1));
+        }
+        if (json_is_string(raw) && strcmp(python_type(raw), "str") == 0) {
+                const char *p = json_string_value(raw), *end = p + json_string_length(raw);
+                uint32_t cp;
+                size_t first = p < end ? utf8_decode(p, end, &cp) : 0;
+                size_t n = first > 0 && p + first < end ? utf8_decode(p + first, end, &cp) : 0;
+
+                if (n == 0)
+                        raises(r, "IndexError", "string index out of range");
+                return n > 0 ? json_stringn(p + first, n) : NULL;
+        }
+        raises_of(r, "TypeError", "", raw, " object is not subscriptable");
+        return NULL;
+}
+
 /* The status is a tuple whose second element goes out; of anything else Python takes the second element too, or raises. */
 static void add_status(SdkResult *r, const json_t *args) {
         const json_t *name = json_object_get(args, "status"), *raw = json_object_get(args, "status_raw");
-        const char *text = NULL;
-        char second[2] = "";
+        json_t *value = NULL;
 
-        if (raw) {
-                if (json_is_string(raw)) {
-                        if (json_string_length(raw) < 2)
-                                raises(r, "IndexError");
-                        else
-                                second[0] = json_string_value(raw)[1];
-                        text = second;
-                } else if (json_is_array(raw)) {
-                        if (json_array_size(raw) < 2)
-                                raises(r, "IndexError");
-                        text = json_string_value(json_array_get(raw, 1));
-                } else
-                        raises(r, json_is_object(raw) ? "KeyError" : "TypeError");
-        } else if (none(name))
-                raises(r, "TypeError");
+        if (raw)
+                value = second_of(r, raw);
+        else if (!name)
+                raises(r, "TypeError", NULL);
+        else if (json_is_null(name))
+                (void) second_of(r, name);
         else {
                 size_t i = 0, n = sizeof statuses / sizeof *statuses;
 
                 while (i < n && strcmp(statuses[i][0], json_string_value(name) ? json_string_value(name) : "") != 0)
                         i++;
                 r->known = r->known && i < n;
-                text = i < n ? statuses[i][1] : NULL;
+                value = i < n && statuses[i][1] ? json_string(statuses[i][1]) : NULL;
         }
-        if (text)
-                (void) json_object_set_new(r->payload, "status", json_string(text));
+        if (!json_is_null(value))
+                (void) json_object_set(r->payload, "status", value);
+        json_decref(value);
 }
 
 static void update_payload(SdkResult *r, const json_t *args) {
         add_status(r, args);
-        if (truthy(json_object_get(args, "statusDetails")))
+        if (golden_truth(json_object_get(args, "statusDetails")))
                 add_given(r, args, "statusDetails");
         if (!json_object_get(r->payload, "status")) { /* a zero-length payload */
                 json_decref(r->payload);
@@ -200,9 +250,9 @@ static void update_payload(SdkResult *r, const json_t *args) {
         }
         add_number(r, args, "expectedVersion", true);
         add_number(r, args, "executionNumber", true);
-        if (truthy(json_object_get(args, "includeJobExecutionState")))
+        if (golden_truth(json_object_get(args, "includeJobExecutionState")))
                 (void) json_object_set_new(r->payload, "includeJobExecutionState", json_true());
-        if (truthy(json_object_get(args, "includeJobDocument")))
+        if (golden_truth(json_object_get(args, "includeJobDocument")))
                 (void) json_object_set_new(r->payload, "includeJobDocument", json_true());
         add_given(r, args, "stepTimeoutInMinutes");
 }
@@ -248,9 +298,14 @@ SdkResult sdk_call(const json_t *vector) {
         else
                 r.known = false;
         if (type && none(type)) {
-                raises(&r, "TypeError");
+                raises(&r, "TypeError", NULL);
                 return r;
         }
+        if (publish && !name && !type)
+                raises(&r, "TypeError", NULL); /* an argument without a default */
+        if (name && !json_object_get(args, "jobId") &&
+            (strcmp(name, "JOB_DESCRIBE_TOPIC") == 0 || strcmp(name, "JOB_UPDATE_TOPIC") == 0))
+                raises(&r, "TypeError", NULL);
         for (size_t i = 0; i < sizeof types / sizeof *types && r.known; i++) {
                 const TopicType *t = name && strcmp(types[i].name, name) == 0 ? &types[i] : type_of(type);
 
@@ -267,7 +322,9 @@ SdkResult sdk_call(const json_t *vector) {
                 add_given(&r, args, "statusDetails");
                 add_given(&r, args, "stepTimeoutInMinutes");
         }
-        if (!r.exception && (r.topic[0] == '\0' || (publish && strpbrk(r.topic, "+#"))))
-                raises(&r, "ValueError");
+        if (!r.exception && r.known && r.topic[0] == '\0')
+                raises(&r, "ValueError", publish ? "Invalid topic." : "No topic specified, or incorrect topic type.");
+        else if (!r.exception && publish && strpbrk(r.topic, "+#"))
+                raises(&r, "ValueError", "Publish topic cannot contain wildcards.");
         return r;
 }

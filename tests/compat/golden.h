@@ -10,7 +10,7 @@
 
 /* ---- golden-endpoint.c: an MQTT server for one connection at a time that writes down what it hears ---- */
 
-enum { HEARD_TEXT_MAX = 512, HEARD_MAX = 32 };
+enum { HEARD_TEXT_MAX = 65536, HEARD_MAX = 32 }; /* a string of MQTT, and its NUL */
 
 typedef enum HeardType { HEARD_CONNECT = 1, HEARD_PUBLISH = 3, HEARD_SUBSCRIBE = 8, HEARD_UNSUBSCRIBE = 10 } HeardType;
 
@@ -46,10 +46,14 @@ json_t *golden_parse(const char *text, size_t len);
  * it is no array. ret[i] is NULL for a malformed one. */
 long golden_parse_array(const char *text, size_t len, json_t ***ret);
 
+/* Python's bool() of a value. */
+bool golden_truth(const json_t *value);
+
 /* ---- golden-sdk.c ---- */
 
 typedef struct SdkResult {
         const char *exception; /* NULL: none; what the call raises, by the Python type's name */
+        char message[128];     /* and what it says; "" = not known */
         char topic[1024];
         json_t *payload; /* owned; json_null(): zero-length */
         bool known;      /* false: this model does not know */

@@ -65,7 +65,7 @@ def mutate(vector, path):
     return v
 
 
-# What of a vector is expected, by type. An exception's message and its spelling are Python's, so they are not compared.
+# What of a vector is expected, by type.
 EXPECTED = {"publish": ["topic", "payload", "payload_raw", "qos", "retain"], "subscribe": ["topic", "qos"],
             "parse": ["expected"], "match": ["expected"], "connect": ["expected"], "presign": ["expected"]}
 
@@ -83,7 +83,17 @@ def mutations(v):
             yield m
     if v["type"] in ("publish", "subscribe"):
         yield {**v, "type": "error", "topic": "", "payload": None, "error": {"exception": "ValueError", "message": "x"}}
+        yield {**v, "qos": str(v["qos"])}
+    if v["type"] == "publish":
+        yield {**v, "retain": 0}
+        yield {**v, "payload_raw": [v["payload_raw"]]}
+    if v["type"] == "presign":
+        yield {**v, "expected": {**v["expected"], "signature": v["expected"]["signature"][:-1]}}
     if v["type"] == "error":
+        for message in ("x", v["error"]["message"] + "x", None, [v["error"]["message"]]):
+            yield {**v, "error": {**v["error"], "message": message}}
+        for topic in (0, False, {}):
+            yield {**v, "topic": topic}
         yield {**v, "error": {"exception": "KeyboardInterrupt", "message": "x"}}
         yield {**v, "error": None}
         yield {**v, "topic": "$aws/things/myThing/jobs/get"}

@@ -65,6 +65,7 @@ START_TEST(options) {
         BAD(bad.client_id = "$x", "reserved");
         BAD(bad.client_id = long_id, "129 bytes");
         BAD(bad.client_id = "\xff", "UTF-8");
+        BAD(bad.client_id = "a\nb", "control character");
         BAD(bad.thing_name = NULL, "thing name: missing");
         BAD(bad.thing_name = "a/b", "\"a/b\"");
         BAD(bad.thing_name = long_thing, "128");
@@ -128,6 +129,7 @@ START_TEST(names_will_and_proxy) {
         REFUSED(E2BIG, "65536", iotjobs_client_configure_username_password(c, long_text, NULL, e));
         REFUSED(E2BIG, "password", iotjobs_client_configure_username_password(c, "u", long_text, e));
         REFUSED(EINVAL, "UTF-8", iotjobs_client_configure_username_password(c, "\xc3", NULL, e));
+        REFUSED(EINVAL, "control character", iotjobs_client_configure_username_password(c, "a\tb", NULL, e));
         TAKEN(iotjobs_client_configure_username_password(c, "u", "p", e));
         TAKEN(iotjobs_client_configure_username_password(c, NULL, NULL, e));
         REFUSED(EINVAL, "begins with '?'", iotjobs_client_configure_metrics(c, true, "SDK=x", e));
@@ -135,6 +137,7 @@ START_TEST(names_will_and_proxy) {
         TAKEN(iotjobs_client_configure_metrics(c, true, "?SDK=C", e));
         REFUSED(EINVAL, "without wildcards", iotjobs_client_configure_last_will(c, "a/#", "x", 1, 0, false, e));
         REFUSED(EINVAL, "without wildcards", iotjobs_client_configure_last_will(c, "", "x", 1, 0, false, e));
+        REFUSED(EINVAL, "without wildcards", iotjobs_client_configure_last_will(c, "a\nb", "x", 1, 0, false, e));
         REFUSED(E2BIG, "65536", iotjobs_client_configure_last_will(c, "t", long_text, 65536, 0, false, e));
         REFUSED(EINVAL, "payload: missing", iotjobs_client_configure_last_will(c, "t", NULL, 1, 0, false, e));
         REFUSED(ERANGE, "QoS: 2", iotjobs_client_configure_last_will(c, "t", "x", 1, 2, false, e));
@@ -174,6 +177,9 @@ START_TEST(numbers) {
         (void) iotjobs_client_free(c);
         c = make(false, true);
         TAKEN(iotjobs_client_configure_keep_alive(c, 0, e));
+        TAKEN(iotjobs_client_configure_keep_alive(c, 5, e));
+        REFUSED(ERANGE, "keep-alive: 4, expected 5", iotjobs_client_configure_keep_alive(c, 4, e));
+        REFUSED(ERANGE, "keep-alive: -1", iotjobs_client_configure_keep_alive(c, -1, e));
         TAKEN(iotjobs_client_configure_keep_alive(c, 65535, e));
         REFUSED(ERANGE, "65535", iotjobs_client_configure_keep_alive(c, 65536, e));
         (void) iotjobs_client_free(c);
