@@ -1,0 +1,441 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a handler's ending becomes an execution's: retry, reboot, exit codes and signals, on_cancel, the service's deadline; and handlers
+that mean no good. A real reboot is in tests/system: here a "reboot" is the death of every process and another boot id."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import unittest
+import uuid
+
+from harness import AGENT, BUILD, TERMINAL, FakeService, LabTest, clean_environment, descendants, wait_for
+
+CTL = BUILD / "src/ctl/iot-jobsctl"
+NOTE = 'echo "$IOT_JOB_OPERATION $IOT_JOB_ATTEMPT $IOT_JOB_PHASE $IOT_JOB_PARAM_url" >>@EVIDENCE@/starts\n'
+
+
+class Outcome(LabTest):
+    def starts(self):
+        return [line.strip() for line in self.lab.witness("starts")]
+
+    def copies(self):
+        """Copies of documents, with the presigned addresses in them."""
+        return list((self.lab.runtime / "runs").glob("*.document"))
+
+    def last_details(self, job):
+        return self.lab.updates(job)[-1]["statusDetails"]
+
+
+class Retry(Outcome):
+    service = None
+
+    def setUp(self):
+        super().setUp()
+        self.fake = FakeService(self.lab)
+
+    def document(self, handler, url):
+        return json.dumps({"operation": handler, "parameters": {"url": url}})
+
+    def deferred(self, job, n=1):
+        """Wait until the cloud was told n times that it will be tried again."""
+        wait_for(lambda: sum("again" in u["statusDetails"].get("reason", "") for u in self.lab.updates(job)) >= n,
+                 lambda: f"deferral {n} of {job}: {self.lab.updates(job)}")
+
+    def test_document_is_read_afresh(self):
+        """The first address has run out by the time of the second attempt: the cloud has a new one. The slot, the work directory and the
+        idempotency key stay; a later job waits."""
+        self.lab.handler("get.sh", NOTE + r"""
+echo "$IOT_JOB_KEY" >>@EVIDENCE@/keys; echo "$IOT_JOB_ATTEMPT" >>attempts; cat attempts | tr '\n' ' ' >>@EVIDENCE@/kept
+[ "$IOT_JOB_PARAM_url" = https://x/new?sig=2 ] || exit 75""")
+        self.lab.handler("next.sh", NOTE)
+        self.lab.start_agent(handlers={"retry_delay": 2})
+        self.fake.add("j", self.document("get", "https://x/old?sig=1"))
+        self.fake.add("k", '{"operation":"next"}')
+        self.deferred("j")
+        self.fake.jobs["j"]["document"] = self.document("get", "https://x/new?sig=2")
+        wait_for(lambda: not self.lab.runners(), "the runner to end")
+        self.assertEqual(self.copies(), [])
+        self.assertEqual(self.fake.status("j"), "IN_PROGRESS")
+        self.fake.wait_status("j", "SUCCEEDED")
+        self.fake.wait_status("k", "SUCCEEDED")
+        self.assertEqual(self.starts(), ["get 1 run https://x/old?sig=1", "get 2 retry https://x/new?sig=2", "next 1 run"])
+        self.assertEqual(len(set(self.lab.witness("keys"))), 1)
+        self.assertEqual(self.lab.witness("kept"), ["1 1 2 "])
+        claims = {u["statusDetails"]["claim"] for u in self.lab.updates("j")}
+        self.assertEqual(len(claims), 1)
+
+    def test_a_document_that_is_refused_by_now_fails(self):
+        """REJECTED would say that nothing was done."""
+        self.lab.handler("get.sh", NOTE + "exit 75")
+        self.lab.start_agent(handlers={"retry_delay": 1})
+        self.fake.add("j", self.document("get", "u"))
+        self.deferred("j")
+        self.fake.jobs["j"]["document"] = '{"operation":"../get"}'
+        x = self.fake.wait_status("j", *TERMINAL)
+        self.assertEqual((self.fake.status("j"), self.starts()), ("FAILED", ["get 1 run u"]))
+        self.assertIn("refused", x["details"]["reason"])
+        self.assertIn("operation: ", x["details"]["reason"])
+
+    def test_it_gives_up(self):
+        self.lab.handler("get.sh", NOTE + "exit 75")
+        self.lab.start_agent(handlers={"retry_delay": 1, "max_attempts": 1})
+        self.fake.add("j", self.document("get", "u"))
+        x = self.fake.wait_status("j", "FAILED")
+        self.assertEqual(self.starts(), ["get 1 run u", "get 2 retry u"])
+        self.assertRegex(x["details"]["reason"], "gave up|given up")
+        self.assertEqual(x["details"]["exitCode"], "75")
+
+    def test_agent_restarts_meanwhile(self):
+        """What is deferred is in the record: a later agent goes on, after the same delay, without a second claim."""
+        self.lab.handler("get.sh", NOTE + '[ "$IOT_JOB_ATTEMPT" = 2 ] || exit 75')
+        agent = self.lab.start_agent(handlers={"retry_delay": 3})
+        self.fake.add("j", self.document("get", "u"))
+        self.deferred("j")
+        agent.kill()
+        wait_for(lambda: not self.lab.runners(), "the runner to end")
+        self.lab.start_agent(config=self.lab.directory / "agent.conf")
+        self.fake.wait_status("j", "SUCCEEDED")
+        self.assertEqual(self.starts(), ["get 1 run u", "get 2 retry u"])
+
+    def test_cancelled_meanwhile(self):
+        """Nothing runs then, and nothing will; the slot is free."""
+        self.lab.handler("get.sh", NOTE + "exit 75")
+        self.lab.handler("next.sh", NOTE)
+        self.lab.start_agent(handlers={"retry_delay": 600})
+        self.fake.add("j", self.document("get", "u"))
+        self.fake.add("k", '{"operation":"next"}')
+        self.deferred("j")
+        self.fake.jobs["j"]["status"] = "CANCELED"
+        self.fake.announce()
+        self.fake.wait_status("k", "SUCCEEDED")
+        self.assertEqual(self.starts(), ["get 1 run u", "next 1 run"])
+        wait_for(lambda: not list((self.lab.state / "runs").iterdir()), "the record to be buried")
+        self.assertEqual(list((self.lab.state / "work").iterdir()), [])
+
+
+@unittest.skipIf(os.geteuid() != 0, "another boot id needs a mount of its own")
+class Reboot(Outcome):
+    def setUp(self):
+        super().setUp()
+        self.boot = 0
+
+    def start(self, online=True, **handlers):
+        """An agent, in a boot of its own: the kernel's file is another for it and all it starts."""
+        config = self.lab.write_config(handlers={"reboot_command": [self.reboot_command()], **handlers}, jobs={"max_concurrent": 2})
+        boot_id = self.lab.directory / "boot_id"
+        if self.boot == 0:
+            boot_id.write_text(f"{uuid.uuid4()}\n")
+        self.boot += 1
+        agent = self.lab._program("iot-jobs-agent", [
+            "unshare", "--mount", "sh", "-c", f"mount --bind {boot_id} /proc/sys/kernel/random/boot_id && "
+            f"exec {AGENT} --config {config} --log=stderr"], self.lab.directory / "agent.log", clean_environment())
+        if online:
+            self.lab.wait_online(agent)
+        return agent
+
+    def reboot_command(self):
+        path = self.lab.directory / "reboot-now"
+        if not path.exists():
+            path.write_text(f"#!/bin/sh\nenv | sort >>{self.lab.evidence}/environment; echo reboot >>{self.lab.evidence}/reboots\n")
+            path.chmod(0o755)
+        return path
+
+    def power_off(self, agent):
+        """Every process of the device dies; runtime directories are in memory."""
+        for pid in [agent.pid, *descendants(agent.pid), *self.lab.runners(), *self.lab.job_processes()]:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        agent.wait_exit()
+        wait_for(lambda: not self.lab.runners() and not self.lab.job_processes(), "the device to be off")
+        subprocess.run(["rm", "-rf", self.lab.runtime], check=True)
+        (self.lab.directory / "boot_id").write_text(f"{uuid.uuid4()}\n")
+
+    UPDATE = NOTE + '[ "$IOT_JOB_PHASE" = post-reboot ] && { cat state >>@EVIDENCE@/state; exit 0; }\necho written >state; exit 194'
+
+    def test_T9_the_job_ends_behind_the_reboot(self):
+        """T9: asking for a reboot was a success at once, and a leftover lock file made the next reboot job one without a reboot.
+        Here the same step runs again in the next boot, told apart by the kernel's boot id; and so does the next job's."""
+        self.lab.handler("update.sh", self.UPDATE)
+        agent = self.start()
+        for n in (1, 2):
+            self.lab.create(f"r{n}", {"operation": "update"})
+            wait_for(lambda n=n: len(self.lab.witness("reboots")) == n, f"reboot {n}")
+            self.assertEqual(self.lab.status(f"r{n}"), "IN_PROGRESS")
+            self.assertRegex(self.last_details(f"r{n}")["reason"], "(?i)reboot")
+            self.power_off(agent)
+            agent = self.start()
+            self.lab.wait_status(f"r{n}", "SUCCEEDED")
+        self.assertEqual(self.starts(), ["update 1 run", "update 2 post-reboot"] * 2)
+        self.assertEqual(self.lab.witness("state"), ["written"] * 2)
+        self.assertEqual(self.lab.witness("reboots"), ["reboot"] * 2)
+        self.assertFalse([line for line in self.lab.witness("environment") if line.startswith("IOT_JOB")])
+        self.assertEqual(list((self.lab.state / "work").iterdir()), [])
+
+    def test_the_step_after_it_needs_no_network(self):
+        """It may be the one that repairs it. What it reached is reported when somebody listens again."""
+        self.lab.handler("update.sh", self.UPDATE)
+        agent = self.start()
+        self.lab.create("r", {"operation": "update"})
+        self.lab.wait_witness("reboots")
+        self.power_off(agent)
+        self.lab.stop_broker()
+        self.start(online=False)
+        self.lab.wait_witness("state")
+        self.lab.start_broker()
+        self.lab.wait_status("r", "SUCCEEDED")
+        self.assertEqual(self.starts(), ["update 1 run", "update 2 post-reboot"])
+
+    def test_other_jobs_are_awaited_and_none_begins(self):
+        self.lab.handler("update.sh", self.UPDATE)
+        self.lab.handler("long.sh", NOTE + "while [ ! -e @EVIDENCE@/go ]; do sleep 0.05; done; echo long done >>@EVIDENCE@/reboots")
+        agent = self.start()
+        self.lab.create("long", {"operation": "long"})
+        self.lab.wait_witness("starts")
+        self.lab.create("r", {"operation": "update"})
+        wait_for(lambda: any("reboot" in u["statusDetails"].get("reason", "") for u in self.lab.updates("r")), "the cloud to be told")
+        self.lab.create("later", {"operation": "long"})
+        agent.wait_text("update: exited with status 194")
+        self.assertEqual(self.lab.witness("reboots"), [])
+        (self.lab.evidence / "go").touch()
+        self.lab.wait_status("long", "SUCCEEDED")
+        self.lab.wait_witness("reboots", 2)
+        self.assertEqual(self.lab.witness("reboots"), ["long done", "reboot"])
+        self.assertEqual(self.starts(), ["long 1 run", "update 1 run"])
+        self.power_off(agent)
+        self.start()
+        self.lab.wait_status("r", "SUCCEEDED")
+        self.lab.wait_status("later", "SUCCEEDED")
+
+    def test_runner_dies_before_the_reboot(self):
+        """The same boot: it goes on to the reboot, and not to the step after it."""
+        self.lab.handler("update.sh", self.UPDATE)
+        self.lab.handler("long.sh", NOTE + "while [ ! -e @EVIDENCE@/go ]; do sleep 0.05; done")
+        agent = self.start()
+        self.lab.create("long", {"operation": "long"})
+        self.lab.wait_witness("starts")
+        self.lab.create("r", {"operation": "update"})
+        agent.wait_text("update: exited with status 194")
+        mine = set(self.lab.runners()) - {self.lab.runner_of("long")}
+        for pid in mine:
+            os.kill(pid, signal.SIGKILL)
+        (self.lab.evidence / "go").touch()
+        self.lab.wait_witness("reboots")
+        self.assertEqual(self.starts(), ["long 1 run", "update 1 run"])
+
+    def test_a_reboot_that_does_not_come(self):
+        self.lab.handler("update.sh", self.UPDATE)
+        self.lab.handler("next.sh", NOTE)
+        self.start(reboot_timeout=10)
+        self.lab.create("r", {"operation": "update"})
+        d = self.lab.wait_status("r", "FAILED")["statusDetails"]
+        self.assertRegex(d["reason"], "(?i)reboot did not come within 10 s")
+        self.lab.create("next", {"operation": "next"})
+        self.lab.wait_status("next", "SUCCEEDED")
+
+    def test_commands_that_do_not_reboot(self):
+        self.lab.handler("update.sh", self.UPDATE)
+        for i, (command, said) in enumerate(((["/bin/sh", "-c", "exit 3"], "/bin/sh exited with status 3"),
+                                             (["/bin/sh", "-c", "kill -9 $$"], "/bin/sh was ended by signal 9"),
+                                             (["no-such-program"], "handlers.reboot_command: missing: no no-such-program in "))):
+            agent = self.start(reboot_command=command)
+            self.lab.create(f"r{i}", {"operation": "update"})
+            self.assertIn(said, self.lab.wait_status(f"r{i}", "FAILED")["statusDetails"]["reason"])
+            agent.kill(signal.SIGTERM)
+
+    def test_a_loop_of_reboots_ends(self):
+        self.lab.handler("loop.sh", NOTE + "exit 194")
+        agent = self.start(max_attempts=1)
+        self.lab.create("r", {"operation": "loop"})
+        self.lab.wait_witness("reboots")
+        self.power_off(agent)
+        self.start(max_attempts=1)
+        d = self.lab.wait_status("r", "FAILED")["statusDetails"]
+        self.assertRegex(d["reason"], "gave up|given up")
+        self.assertEqual(self.starts(), ["loop 1 run", "loop 2 post-reboot"])
+
+    def test_cancelled_while_others_are_awaited(self):
+        """Then there is no reboot."""
+        self.lab.handler("update.sh", self.UPDATE)
+        self.lab.handler("long.sh", NOTE + "while [ ! -e @EVIDENCE@/go ]; do sleep 0.05; done")
+        agent = self.start()
+        self.lab.create("long", {"operation": "long"})
+        self.lab.wait_witness("starts")
+        self.lab.create("r", {"operation": "update"})
+        agent.wait_text("update: exited with status 194")
+        self.lab.cancel("r", "--force")
+        wait_for(lambda: len(self.lab.runners()) == 1, "the end of the cancelled run")
+        (self.lab.evidence / "go").touch()
+        self.lab.wait_status("long", "SUCCEEDED")
+        self.lab.create("next", {"operation": "long"})
+        self.lab.wait_status("next", "SUCCEEDED")
+        self.assertEqual(self.lab.witness("reboots"), [])
+
+    def test_power_cut(self):
+        """on_interrupt decides; never is it a success, and with "fail" never a second start."""
+        self.lab.handler("slow.sh", NOTE + '[ "$IOT_JOB_PHASE" = rerun ] && exit 0; sleep 600')
+        for name, value, status in (("fails", "fail", "FAILED"), ("again", "rerun", "SUCCEEDED")):
+            agent = self.start(on_interrupt=value)
+            before = len(self.starts())
+            self.lab.create(name, {"operation": "slow"})
+            self.lab.wait_witness("starts", before + 1)
+            self.power_off(agent)
+            agent = self.start(on_interrupt=value)
+            d = self.lab.wait_status(name, status)["statusDetails"]
+            agent.kill(signal.SIGTERM)
+            if value == "fail":
+                self.assertRegex(d["reason"], "^interrupted: .*the device went down")
+        self.assertEqual(self.starts(), ["slow 1 run", "slow 1 run", "slow 2 rerun"])
+
+
+class Endings(Outcome):
+    def test_T10_a_job_that_restarts_the_agent_ends_once(self):
+        """T10: restarting the client by a job went on for ever, since the job was handed out again and again."""
+        self.lab.handler("upgrade.sh", NOTE + r"""
+kill "$(cat @EVIDENCE@/agent.pid)"
+while kill -0 "$(cat @EVIDENCE@/agent.pid)" 2>/dev/null; do sleep 0.05; done
+echo gone >>@EVIDENCE@/gone; while [ ! -e @EVIDENCE@/up ]; do sleep 0.05; done""")
+        agent = self.lab.start_agent()
+        (self.lab.evidence / "agent.pid").write_text(str(agent.pid))
+        self.lab.create("upgrade", {"operation": "upgrade"})
+        wait_for(lambda: not agent.running(), "the agent to be stopped")
+        self.lab.wait_witness("gone")
+        self.lab.start_agent(config=self.lab.directory / "agent.conf")
+        (self.lab.evidence / "up").touch()
+        self.lab.wait_status("upgrade", "SUCCEEDED")
+        self.lab.create("next", {"operation": "absent"})
+        self.lab.wait_status("next", "REJECTED")
+        self.assertEqual(self.starts(), ["upgrade 1 run"])
+
+    def run_steps(self, body, arguments):
+        """Each argument a step of a real handler; the journal's lines of the verdicts, in order."""
+        self.lab.handler("end.sh", body)
+        config = self.lab.write_config()
+        lines = []
+        for i in range(0, len(arguments), 64):
+            steps = [{"action": {"name": f"s{a}", "type": "runHandler", "ignoreStepFailure": True,
+                                 "input": {"handler": "end.sh", "args": [str(a)]}}} for a in arguments[i:i + 64]]
+            r = subprocess.run([CTL, "run", "--config", config, self.lab.document("steps", {"version": "1.0", "steps": steps})],
+                               capture_output=True, text=True, env=clean_environment(), check=False, timeout=120)
+            self.assertEqual(r.returncode, 0, r.stderr)
+            lines += [l for l in r.stderr.splitlines() if ": done" in l or "exited with" in l or "killed by" in l]
+        return lines
+
+    def test_256_exit_codes(self):
+        codes = [c for c in range(256) if c not in (65, 75, 194)]
+        lines = self.run_steps('exit "$1"', codes)
+        self.assertEqual(len(lines), len(codes))
+        for code, line in zip(codes, lines):
+            self.assertRegex(line, rf" s{code}: done$" if code == 0 else rf" s{code}: exited with status {code}\b")
+
+    def test_all_signals(self):
+        """Those whose default is no end are no failure either."""
+        harmless = {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}
+        stopping = {signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
+        numbers = [n for n in range(1, signal.SIGRTMAX + 1) if n not in stopping and n not in (32, 33)]
+        lines = self.run_steps('ulimit -c 0; kill -"$1" $$; exit 0', numbers)
+        self.assertEqual(len(lines), len(numbers))
+        for n, line in zip(numbers, lines):
+            name = "done" if n in harmless else signal.Signals(n).name if n < 32 else "SIGRT"
+            self.assertRegex(line, rf" s{n}: (.*\b)?{name}")
+
+    def test_finish_on_cancel(self):
+        """The step that runs may end by itself; no other starts, nothing is reported, and the next job waits."""
+        self.lab.handler("first.sh", NOTE + "trap 'echo term >>@EVIDENCE@/starts' TERM; while [ ! -e @EVIDENCE@/go ]; do sleep 0.05; done; echo first done >>@EVIDENCE@/starts")
+        self.lab.handler("second.sh", NOTE)
+        agent = self.lab.start_agent(handlers={"override": [{"name": "first", "on_cancel": "finish"}]})
+        steps = [{"action": {"name": n, "type": "runHandler", "input": {"handler": f"{n}.sh"}}} for n in ("first", "second")]
+        self.lab.create("j", {"version": "1.0", "steps": steps})
+        self.lab.create("next", {"operation": "second"})
+        self.lab.wait_witness("starts")
+        self.lab.cancel("j", "--force")
+        agent.wait_text("the step may finish, no other starts")
+        (self.lab.evidence / "go").touch()
+        self.lab.wait_status("next", "SUCCEEDED")
+        self.assertEqual(self.starts(), ["first 1 run", "first done", "second 1 run"])
+        self.assertEqual(self.lab.status("j"), "CANCELED")
+
+
+class Deadline(Outcome):
+    service = None
+
+    def test_the_device_gives_up_before_the_service(self):
+        """approximateSecondsBeforeTimedOut is learnt from one describe, 20 s after the start; half of so little is kept."""
+        class Hasty(FakeService):
+            def _execution(self, job):
+                text = super()._execution(job)
+                if job and self.jobs[job]["status"] == "IN_PROGRESS":
+                    text = text.replace('"jobId"', '"approximateSecondsBeforeTimedOut": 8, "jobId"', 1)
+                return text
+        fake = Hasty(self.lab)
+        self.lab.handler("slow.sh", "trap 'echo term >>@EVIDENCE@/log; exit 1' TERM; while :; do sleep 0.1; done")
+        self.lab.start_agent()
+        fake.add("j", '{"operation":"slow"}')
+        x = wait_for(lambda: fake.status("j") in TERMINAL and fake.jobs["j"], "the end of the job", 60)
+        self.assertEqual(x["status"], "FAILED")
+        self.assertRegex(x["details"]["reason"], "(?i)timed out: .*the service's own deadline")
+        self.assertEqual(self.lab.witness("log"), ["term"])
+
+
+class Nasty(Outcome):
+    def run_job(self, job, body, status, timeout=2):
+        self.lab.handler(f"{job}.sh", body)
+        self.lab.create(job, {"operation": job, "timeout": timeout})
+        x = self.lab.wait_status(job, status, timeout=90)
+        wait_for(lambda: not self.lab.job_processes(job), f"what {job} left behind to be stopped")
+        return x.get("statusDetails", {})
+
+    @unittest.skipIf(os.geteuid() != 0, "needs a user of its own")
+    def test_fork_bomb(self):
+        """Of a user of its own, whom the limit of processes counts; every one of them goes."""
+        self.lab.evidence.chmod(0o777)
+        self.lab.start_agent(handlers={"override": [{"name": "bomb", "user": "games"}]})
+        bomb = "b() { b | b & }; while :; do b 2>/dev/null; sleep 0.05; done"
+        d = self.run_job("bomb", f"command -v prlimit || exit 99\n"
+                                 f"exec prlimit --nproc=40:40 sh -c 'prlimit --pid $$ --nproc --noheadings --raw --output=SOFT | grep -qx 40 || exit 98\n{bomb}'",
+                         "FAILED")
+        self.assertNotIn(d.get("exitCode"), ("98", "99"), "the limit that keeps this machine safe")
+        self.assertEqual([p for p in os.listdir("/proc") if p.isdigit() and self.is_of(p, "games")], [])
+        self.run_job("after", "exit 0", "SUCCEEDED")
+
+    @staticmethod
+    def is_of(pid, user):
+        import pwd
+        try:
+            state = pathlib.Path("/proc", pid, "stat").read_text().rsplit(")", 1)[1].split()[0]
+            return os.stat(f"/proc/{pid}").st_uid == pwd.getpwnam(user).pw_uid and state != "Z"
+        except OSError:
+            return False
+
+    def test_output(self):
+        """Closed, held open by somebody who left, a gigabyte of it, none at all."""
+        self.lab.start_agent(handlers={"report_output": "always"}, log={"level": "info"})
+        self.run_job("closes", "exec <&- >&- 2>&- 3>&-; sleep 0.1; exit 0", "SUCCEEDED", 30)
+        self.run_job("holds", "setsid sh -c 'trap \"\" TERM HUP; sleep 600' & exit 0", "SUCCEEDED", 30)
+        d = self.run_job("floods", "head -c 1000000000 /dev/zero; echo end", "SUCCEEDED", 80)
+        self.assertLessEqual(len(d["stdout"].encode("utf-16-le")) // 2, 1024)
+        self.run_job("progresses", "head -c 30000000 /dev/urandom >&3; exit 0", "SUCCEEDED", 60)
+        runner = self.lab.directory / "agent.log"
+        self.assertLess(runner.stat().st_size, 100_000_000)
+
+    def test_itself(self):
+        """Kills its runner, deletes its directory, stops itself, is in the way."""
+        self.lab.start_agent()
+        d = self.run_job("kills", "kill -9 $PPID; sleep 600", "FAILED", 60)
+        self.assertRegex(d["reason"], "^interrupted: .*its runner was killed")
+        self.lab.handler("deletes.sh", 'rm -rf "$IOT_JOB_WORKDIR"; exit 0')
+        self.lab.handler("links.sh", 'rm -rf "$IOT_JOB_WORKDIR"; ln -s /etc "$IOT_JOB_WORKDIR"; exit 0')
+        self.lab.handler("here.sh", 'touch here && pwd -P >>@EVIDENCE@/pwd; rm -f "$IOT_JOB_DOCUMENT"')
+        for job, first, status in (("deletes", "deletes.sh", "SUCCEEDED"), ("links", "links.sh", "FAILED")):
+            steps = [{"action": {"name": n, "type": "runHandler", "input": {"handler": n}}} for n in (first, "here.sh")]
+            self.lab.create(job, {"version": "1.0", "steps": steps})
+            self.lab.wait_status(job, status)
+        self.assertEqual(len(self.lab.witness("pwd")), 1)
+        self.assertFalse(pathlib.Path("/etc/here").exists())
+        d = self.run_job("stops", "kill -STOP $$; exit 0", "FAILED")
+        self.assertRegex(d["reason"], "timed out")
+        wait_for(lambda: not list((self.lab.state / "work").iterdir()), "the work directories to be removed")
+        self.assertEqual(list((self.lab.runtime / "runs").iterdir()), [])
