@@ -143,7 +143,8 @@ class Conventions(DocumentTest):
         self.lab.handler("b.sh", 'exit "$IOT_JOB_PARAM_code"')
         self.lab.start_agent(handlers={
             "exit_codes": [{"code": 3, "outcome": "success"}, {"from": 3, "to": 9, "outcome": "reject"}, {"code": 65, "outcome": "failure"}],
-            "override": [{"name": "b", "exit_codes": [{"from": 3, "to": 3, "outcome": "failure"}]}]})
+            "override": [{"name": "c", "exit_codes": [{"from": 0, "to": 255, "outcome": "success"}]},
+                         {"name": "b", "exit_codes": [{"from": 3, "to": 3, "outcome": "failure"}]}]})
         for handler, code, status in (("a", 3, "SUCCEEDED"), ("a", 4, "REJECTED"), ("a", 9, "REJECTED"), ("a", 10, "FAILED"),
                                       ("a", 65, "FAILED"), ("b", 3, "FAILED"), ("b", 5, "REJECTED"), ("b", 0, "SUCCEEDED")):
             d = self.run_job(f"{handler}-{code}", {"operation": handler, "parameters": {"code": code}}, status)

@@ -210,6 +210,26 @@ class Reboot(Outcome):
         self.lab.wait_status("r", "SUCCEEDED")
         self.lab.wait_status("later", "SUCCEEDED")
 
+    def test_what_no_agent_knows_of_is_awaited_too(self):
+        """Slots are the machine's: whoever has one, another agent or iot-jobsctl, ends in peace first."""
+        self.lab.handler("update.sh", NOTE + "while [ ! -e @EVIDENCE@/ask ]; do sleep 0.05; done; exit 194")
+        self.lab.handler("long.sh", NOTE + "while [ ! -e @EVIDENCE@/go ]; do sleep 0.05; done; echo long done >>@EVIDENCE@/reboots")
+        agent = self.start()
+        self.lab.create("r", {"operation": "update"})
+        self.lab.wait_witness("starts")
+        local = self.lab._program("iot-jobsctl", [CTL, "run", "--config", self.lab.directory / "agent.conf",
+                                                  self.lab.document("long", {"operation": "long"})], self.lab.directory / "ctl.log")
+        self.lab.wait_witness("starts", 2)
+        (self.lab.evidence / "ask").touch()
+        agent.wait_text("update: exited with status 194")
+        # The agent lets it go on, since it knows of no other job; then the slots are what it waits for.
+        agent.wait_text("run is gathering")
+        self.assertEqual(self.lab.witness("reboots"), [])
+        (self.lab.evidence / "go").touch()
+        self.assertEqual(local.wait_exit(), 0)
+        self.lab.wait_witness("reboots", 2)
+        self.assertEqual(self.lab.witness("reboots"), ["long done", "reboot"])
+
     def test_runner_dies_before_the_reboot(self):
         """The same boot: it goes on to the reboot, and not to the step after it."""
         self.lab.handler("update.sh", self.UPDATE)
