@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <iotjobs/iotjobs.h>
 
+#include "client/configure.h"
 #include "client/offline.h"
 #include "client/reply.h"
 #include "client/subs.h"
@@ -324,6 +325,57 @@ START_TEST(faults_are_named) {
 }
 END_TEST
 
+/* ---- configuration ---- */
+
+static void expect_alpn(const Configuration *c, const char *alpn) {
+        Buf username CLEANUP_BUF = { 0 };
+        TransportConfig t = { 0 };
+        Error e = { 0 };
+
+        ck_assert_msg(configuration_to_transport(c, NULL, &username, &t, &e) == 0, "%s", e.text);
+        ck_assert_pstr_eq(t.alpn, alpn);
+}
+
+START_TEST(alpn_is_by_port_and_identity) {
+        char host[] = "x-ats.iot.eu-west-1.amazonaws.com", file[] = "f", user[] = "u", none[] = "", own[] = "mine";
+        Configuration c = { .host = host, .port = 443, .ca_file = file, .key_file = file, .cert_file = file };
+
+        expect_alpn(&c, "x-amzn-mqtt-ca");
+        c.username = user; /* with a certificate the authorizer is not the one who decides */
+        expect_alpn(&c, "x-amzn-mqtt-ca");
+        c.key_file = c.cert_file = NULL;
+        expect_alpn(&c, "mqtt");
+        c.alpn = own;
+        expect_alpn(&c, "mine");
+        c.alpn = none;
+        expect_alpn(&c, "");
+        c.alpn = NULL;
+        c.port = 8883;
+        expect_alpn(&c, NULL);
+        c.port = 443;
+        c.websocket = true;
+        expect_alpn(&c, NULL);
+        c.username = NULL; /* the metrics of v1 mode are no user */
+        c.websocket = false;
+        c.v1 = c.metrics = true;
+        expect_alpn(&c, "x-amzn-mqtt-ca");
+}
+END_TEST
+
+START_TEST(v1_sends_no_password_without_a_user) {
+        char host[] = "localhost", none[] = "", password[] = "p";
+        Configuration c = { .host = host, .port = 1883, .plaintext = true, .username = none, .password = password };
+        Buf username CLEANUP_BUF = { 0 };
+        TransportConfig t = { 0 };
+
+        ck_assert_int_eq(configuration_to_transport(&c, NULL, &username, &t, NULL), 0);
+        ck_assert_ptr_nonnull(t.password); /* and is refused for it */
+        c.v1 = true;
+        ck_assert_int_eq(configuration_to_transport(&c, NULL, &username, &t, NULL), 0);
+        ck_assert_ptr_null(t.password);
+}
+END_TEST
+
 static TCase *cases(void) {
         TCase *tc = tcase_create("parts");
 
@@ -338,6 +390,8 @@ static TCase *cases(void) {
         tcase_add_test(tc, lists_and_executions);
         tcase_add_test(tc, states_and_rejections);
         tcase_add_test(tc, faults_are_named);
+        tcase_add_test(tc, alpn_is_by_port_and_identity);
+        tcase_add_test(tc, v1_sends_no_password_without_a_user);
         return tc;
 }
 
