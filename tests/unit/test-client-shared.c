@@ -268,6 +268,50 @@ START_TEST(what_is_not_ours_is_told) {
 }
 END_TEST
 
+/* The connection is its owner's; what waits for it, and for how long, is the library's. */
+START_TEST(configuration_is_the_owners) {
+        Owner o;
+        IotJobsClient *c;
+        IotJobsError e = { 0 };
+
+        owner_open(&o, DRIVE_POLL, 1);
+        c = o.lib.c;
+#define OWNERS(call)                                                                      \
+        do {                                                                              \
+                e = (IotJobsError){ 0 };                                                  \
+                ck_assert_int_eq((call), -EOPNOTSUPP);                                    \
+                ck_assert_int_eq(e.code, EOPNOTSUPP);                                     \
+                ck_assert_str_ne(e.text, "");                                             \
+        } while (0)
+        OWNERS(iotjobs_client_configure_endpoint(c, "h", 1, &e));
+        OWNERS(iotjobs_client_configure_alpn(c, "mqtt", &e));
+        OWNERS(iotjobs_client_configure_credentials(c, "ca", "key", "cert", &e));
+        OWNERS(iotjobs_client_configure_key_uri(c, "ca", "pkcs11:object=x", NULL, "cert", &e));
+        OWNERS(iotjobs_client_configure_iam_credentials(c, "a", "b", NULL, &e));
+        OWNERS(iotjobs_client_configure_iam_credentials_file(c, "f", NULL, &e));
+        OWNERS(iotjobs_client_configure_region(c, "eu-west-1", &e));
+        OWNERS(iotjobs_client_configure_username_password(c, "u", "p", &e));
+        OWNERS(iotjobs_client_configure_metrics(c, true, NULL, &e));
+        OWNERS(iotjobs_client_configure_last_will(c, "t", "x", 1, 0, false, &e));
+        OWNERS(iotjobs_client_configure_proxy(c, "http://h:1", NULL, &e));
+        OWNERS(iotjobs_client_configure_reconnect(c, 1, 1, 1, &e));
+        OWNERS(iotjobs_client_configure_publish_rate(c, 1, &e));
+        OWNERS(iotjobs_client_configure_keep_alive(c, 60, &e));
+        OWNERS(iotjobs_client_configure_plaintext(c, true, &e));
+        OWNERS(iotjobs_client_check(c, &e));
+        OWNERS(iotjobs_client_connect(c, &e));
+        OWNERS(iotjobs_client_connect_async(c, &e));
+        OWNERS(iotjobs_client_disconnect(c, &e));
+        OWNERS(iotjobs_client_disconnect_async(c, &e));
+        OWNERS(iotjobs_client_reconnect(c, &e));
+        ck_assert_int_eq(iotjobs_client_configure_offline_queue(c, 1, IOTJOBS_DROP_OLDEST, &e), 0);
+        ck_assert_int_eq(iotjobs_client_configure_draining(c, 1, &e), 0);
+        ck_assert_int_eq(iotjobs_client_configure_timeouts(c, 1, 1, &e), 0);
+        lib_close(&o.lib);
+        mosquitto_destroy(o.mosq);
+}
+END_TEST
+
 static TCase *cases(void) {
         TCase *tc = tcase_create("shared");
 
@@ -283,6 +327,7 @@ static TCase *quiet_cases(void) {
         TCase *tc = tcase_create("quiet");
 
         tcase_add_test(tc, what_is_not_ours_is_told);
+        tcase_add_test(tc, configuration_is_the_owners);
         return tc;
 }
 
