@@ -966,8 +966,6 @@ static void pause_not_recorded(PlanStep *s, const char *what, const char *why) {
         PlanVerdict v = { .status = PROTO_STATUS_FAILED, .by_exit = true, .with_output = true };
         char text[2 * WIRE_REASON_MAX];
 
-        p->paused = PLAN_OUTCOME_SUCCESS;
-        p->restarts--;
         plan_format(text, sizeof text, "exited with status %d, but the %s cannot be recorded: %s", p->code, what, why);
         prefix_reason(p, &v, text);
         finish(s, &v);

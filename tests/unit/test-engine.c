@@ -1599,19 +1599,19 @@ START_TEST(a_reboot_goes_on_when_the_cloud_was_told) {
 END_TEST
 
 START_TEST(a_reboot_waits_for_the_cloud_ten_seconds_at_most) {
+        EngineConfig c = default_config();
         uint32_t run;
 
-        start();
+        c.operation_timeout_usec = (uint64_t) 60 * SEC;
+        start_with(c);
+        go_online(NULL, 0, NULL, 0);
         run = up_to_running("J", "abcd1234");
         runner_pause(run, WIRE_REBOOTING, 0);
         pass((uint64_t) 10 * SEC - 1);
         ck_assert_ptr_null(only(ENGINE_ACTION_RUNNER));
         ck_assert_uint_eq(engine_deadline(engine), now + 1);
         pass(1);
-        for (size_t i = 0; i < actions.n; i++) /* and the update once more */
-                if (actions.item[i].type == ENGINE_ACTION_RUNNER)
-                        ck_assert_int_eq(actions.item[i].wire.type, WIRE_TOLD);
-        ck_assert_ptr_nonnull(only(ENGINE_ACTION_RUNNER));
+        ck_assert_uint_eq(told(WIRE_TOLD)->run, run);
         stop();
 
         start();
@@ -1639,7 +1639,7 @@ START_TEST(nothing_is_let_loose_before_a_reboot) {
         ProtoMessage m;
         uint32_t j, k;
 
-        c.max_concurrent = 2;
+        c.max_concurrent = 3; /* L finds a slot free */
         start_with(c);
         go_online(NULL, 0, NULL, 0);
         j = up_to_running("J", "abcd1234");
@@ -1655,6 +1655,8 @@ START_TEST(nothing_is_let_loose_before_a_reboot) {
         message(&m);
         quiet(); /* no go */
         list(TOPIC_NOTIFY, x, 3);
+        notify_next(&x[2], "{}");
+        pass(SEC);
         ck_assert_ptr_null(only(ENGINE_ACTION_RUNNER));
         /* It does not come: then everything goes on. */
         runner_result(j, PROTO_STATUS_FAILED, "abcd1234");
@@ -1662,6 +1664,57 @@ START_TEST(nothing_is_let_loose_before_a_reboot) {
         for (size_t i = 0, n = 0; i < actions.n; i++)
                 if (actions.item[i].type == ENGINE_ACTION_PUBLISH && strcmp(actions.item[i].request.job_id, "K") == 0)
                         ck_assert_uint_lt(n++, 2);
+        stop();
+}
+END_TEST
+
+/* J is deferred and due, and K asks for a reboot. */
+START_TEST(a_retry_waits_for_a_reboot) {
+        ProtoExecution x[2] = { execution("J", PROTO_STATUS_IN_PROGRESS, 3), execution("K", PROTO_STATUS_IN_PROGRESS, 2) };
+        WireRun runs[2] = { deferred_for(0), recorded("K", WIRE_RUN_REBOOTING) };
+        EngineConfig c = default_config();
+
+        c.max_concurrent = 2;
+        start_with(c);
+        inventory_answer(runs, 2);
+        runner_pause(told(WIRE_ATTACH)->run, WIRE_REBOOTING, 0);
+        simple(ENGINE_EVENT_ONLINE);
+        list(TOPIC_GET_PENDING, x, 2);
+        for (size_t i = 0; i < actions.n; i++)
+                if (actions.item[i].type == ENGINE_ACTION_PUBLISH)
+                        ck_assert(!actions.item[i].request.include_document);
+        pass((uint64_t) 11 * SEC);
+        for (size_t i = 0; i < actions.n; i++)
+                if (actions.item[i].type == ENGINE_ACTION_PUBLISH)
+                        ck_assert(!actions.item[i].request.include_document);
+        ck_assert_ptr_null(only(ENGINE_ACTION_RUNNER));
+        stop();
+}
+END_TEST
+
+/* The cancel crosses the news of the reboot: it may come all the same until the runner has answered. */
+START_TEST(a_cancel_that_crosses_a_reboot) {
+        ProtoExecution over = execution("J", PROTO_STATUS_CANCELED, 3), next = execution("K", PROTO_STATUS_QUEUED, 1);
+        EngineConfig c = default_config();
+        uint32_t run;
+
+        c.max_concurrent = 2;
+        start_with(c);
+        go_online(NULL, 0, NULL, 0);
+        run = up_to_running("J", "abcd1234");
+        list(TOPIC_NOTIFY, NULL, 0);
+        describe_answer(&over, NULL, "abcd1234");
+        (void) told(WIRE_CANCEL);
+        runner_pause(run, WIRE_REBOOTING, 0);
+        quiet();
+        list(TOPIC_NOTIFY, &next, 1);
+        notify_next(&next, "{}");
+        quiet();
+        runner_result(run, PROTO_STATUS_CANCELED, "abcd1234");
+        ck_assert(actions.n > 0);
+        for (size_t i = 0; i < actions.n; i++)
+                if (actions.item[i].type == ENGINE_ACTION_RUNNER)
+                        ck_assert(actions.item[i].wire.type == WIRE_ACK || actions.item[i].wire.type == WIRE_PREPARE);
         stop();
 }
 END_TEST
@@ -1870,6 +1923,8 @@ static TCase *cases(void) {
         tcase_add_test(t, a_reboot_goes_on_when_the_cloud_was_told);
         tcase_add_test(t, a_reboot_waits_for_the_cloud_ten_seconds_at_most);
         tcase_add_test(t, nothing_is_let_loose_before_a_reboot);
+        tcase_add_test(t, a_retry_waits_for_a_reboot);
+        tcase_add_test(t, a_cancel_that_crosses_a_reboot);
         tcase_add_test(t, a_cancel_while_rebooting);
         tcase_add_test(t, what_rebooted_goes_on_before_the_cloud_is_known);
         tcase_add_test(t, a_reboot_still_to_come_is_found_after_a_restart);

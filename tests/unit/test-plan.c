@@ -318,8 +318,8 @@ static void script_record(char how, RecordState *ret) {
         (void) strcpy(attempt->boot_id, boot);
 }
 
-/* [c|a|d|t]open[RECORD][=][~]: how the life begins (t: by an attach) and what the record says; =: with another document than the
- * record's, ~: which is refused. */
+/* [c|a|d|t]open[RECORD][=|-][~]: how the life begins (t: by an attach) and what the record says; =: with another document than the
+ * record's, -: of the same length, ~: which is refused. */
 static bool script_open(Bench *b, const char *word) {
         RecordState record CLEANUP_RECORD_STATE = { .key = b->config.key, .claim = "OldClaim" };
         PlanEvent event = { .type = PLAN_EVENT_OPEN, .record = &record };
@@ -334,8 +334,8 @@ static bool script_open(Bench *b, const char *word) {
         if (strncmp(at, "open", 4) != 0)
                 return false;
         for (at += 4; *at != '\0'; at++)
-                if (*at == '=') {
-                        record.document = strdup("{\"former\":1}");
+                if (*at == '=' || *at == '-') {
+                        record.document = strdup(*at == '=' ? "{\"former\":1}" : "[]");
                         record.document_len = strlen(record.document);
                 } else if (*at == '~') {
                         event.text = "steps: missing";
@@ -609,6 +609,7 @@ static const struct {
           "T:plan-retry slot fork0.2t P:started0.2/1 release fork1.1 T:progress P:started1.1/1 release P:deferred1.1/2+60 "
           "T:deferred+60 exit" },
         { "+60000 openD=", "P:document T:plan-retry" },
+        { "+60000 openD-", "P:document T:plan-retry" },
         { "+60000 ! openD=", "( P:document fails) T:unable exit" },
         { "+60000 openD~ ack", "P:FAILED T:FAILED bury:FAILED exit" },
         { "openD~", "T:deferred+60 exit" },
