@@ -22,7 +22,9 @@
 #define BARRIER "golden/barrier"
 
 static Endpoint *endpoint;
-static int port;
+static Front *front;
+static int port, front_port;
+static char front_ca_file[FRONT_PATH_MAX];
 
 /* One vector under way. */
 typedef struct Run {
@@ -580,14 +582,32 @@ static void run_match(Run *run) {
 
 /* ---- CONNECT ---- */
 
+/* By WebSocket it is signed, unless there is a user name for a custom authorizer. */
+static int configure_websocket(IotJobsClient *c, bool has_user, IotJobsError *e) {
+        int r = iotjobs_client_configure_endpoint(c, "127.0.0.1", front_port, e);
+
+        if (r == 0)
+                r = iotjobs_client_configure_credentials(c, front_ca_file, NULL, NULL, e);
+        if (r == 0)
+                r = iotjobs_client_configure_region(c, "eu-west-1", e);
+        if (r == 0 && !has_user)
+                r = iotjobs_client_configure_iam_credentials(c, "AKIDEXAMPLE", "secret", NULL, e);
+        return r;
+}
+
+static int configure_plain(IotJobsClient *c, IotJobsError *e) {
+        int r = iotjobs_client_configure_endpoint(c, "127.0.0.1", port, e);
+
+        return r == 0 ? iotjobs_client_configure_plaintext(c, true, e) : r;
+}
+
 static void configure(Run *run, const json_t *config, IotJobsClient *c) {
         const json_t *user = member(config, "configureUsernamePassword"), *will = member(config, "configureLastWill");
         const json_t *keep_alive = member(config, "keepAliveIntervalSecond");
         IotJobsError *e = &run->error;
-        int r = iotjobs_client_configure_endpoint(c, "127.0.0.1", port, e);
+        bool has_user = json_string_length(json_array_get(user, 0)) > 0;
+        int r = json_is_true(member(config, "useWebsocket")) ? configure_websocket(c, has_user, e) : configure_plain(c, e);
 
-        if (r == 0)
-                r = iotjobs_client_configure_plaintext(c, true, e);
         if (r == 0 && keep_alive)
                 r = iotjobs_client_configure_keep_alive(c, (int) json_integer_value(keep_alive), e);
         if (r == 0 && json_is_true(member(config, "disableMetricsCollection")))
@@ -659,6 +679,7 @@ static void run_connect(Run *run) {
 
         o.v1 = true;
         o.qos = (int) json_integer_value(member(config, "QoS"));
+        o.websocket = json_is_true(member(config, "useWebsocket"));
         if (member(config, "protocolType"))
                 o.protocol = (IotJobsProtocol) json_integer_value(member(config, "protocolType"));
         if (member(config, "cleanSession"))
@@ -817,7 +838,8 @@ int main(int argc, char **argv) {
         }
         (void) mosquitto_lib_init();
         endpoint = endpoint_start(&port);
-        if (!endpoint) {
+        front = endpoint ? front_start(port, &front_port, front_ca_file) : NULL;
+        if (!front) {
                 (void) fprintf(stderr, "recording server: %s\n", strerror(errno));
                 return 2;
         }
@@ -826,6 +848,7 @@ int main(int argc, char **argv) {
                 json_decref(vectors[i]);
         }
         free(vectors);
+        front_stop(front);
         endpoint_stop(endpoint);
         (void) mosquitto_lib_cleanup();
         (void) printf("%ld passed, %ld failed\n", passed, n - passed);

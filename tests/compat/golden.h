@@ -37,6 +37,14 @@ void endpoint_clear(Endpoint *e);
 bool endpoint_collect(Endpoint *e, const char *topic, Heard **ret, size_t *ret_n);
 void heard_free(Heard *list, size_t n);
 
+/* ---- golden-front.c: a WebSocket server with TLS on 127.0.0.1 that hands on to the endpoint at `port` what it hears ---- */
+
+enum { FRONT_PATH_MAX = 32 };
+
+typedef struct Front Front;
+Front *front_start(int port, int *ret_port, char ret_ca_file[static FRONT_PATH_MAX]);
+void front_stop(Front *f); /* no connection may be open */
+
 /* ---- golden-json.c ---- */
 
 /* JSON with any number: an integer past 64 bits becomes a string of this prefix and its digits. NULL: malformed. */
