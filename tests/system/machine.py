@@ -6,6 +6,7 @@ Who uses this runs in namespaces of its own (see run.py), where nothing outlives
 namespace: broker, Jobs service and web servers stand outside of the machine, as they do in life, and outlive its reboots."""
 
 import hashlib
+import inspect
 import os
 import pathlib
 import shutil
@@ -25,8 +26,8 @@ PATIENCE = 60
 
 
 def fetch_debian():
-    """The cached system; made when it is not there or when the list of packages changed."""
-    want = hashlib.sha256(" ".join([SUITE, *PACKAGES]).encode()).hexdigest()
+    """The cached system; made when it is not there, or when what makes it changed."""
+    want = hashlib.sha256("\n".join([SUITE, *PACKAGES, inspect.getsource(fetch_debian)]).encode()).hexdigest()
     base, stamp = CACHE / "debian", CACHE / "debian.stamp"
     if stamp.exists() and stamp.read_text() == want:
         return base
@@ -48,6 +49,8 @@ def fetch_debian():
     for link in (base / "etc/systemd/system").glob("*.wants/*"):
         if link.name.startswith(("mosquitto", "apt-", "e2scrub", "dpkg-db", "fstrim", "systemd-timesyncd")):
             link.unlink()
+            if not any(link.parent.iterdir()):
+                link.parent.rmdir()
     for d in ("var/cache/apt/archives", "var/lib/apt/lists"):
         shutil.rmtree(base / d)
         (base / d / "partial").mkdir(parents=True)

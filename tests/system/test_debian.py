@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Debian packages over their whole life: install, upgrade, remove, purge, and what lintian says of them."""
+
+import os
+import random
+import signal
+import subprocess
+import time
+
+import packages
+from harness import ROOT, wait_for
+from scene import Scene, install
+from test_units import WAITS
+
+
+class Lintian(Scene):
+    broker, fresh = False, True
+
+    def setUp(self):
+        pass  # needs no machine
+
+    def test_lintian(self):
+        """No error, no warning."""
+        r = subprocess.run(["lintian", "--fail-on", "error,warning", "--allow-root", *packages.OUTPUT.glob("*.changes")],
+                           capture_output=True, text=True, check=False)
+        self.assertEqual((r.returncode, r.stdout.strip()), (0, ""), r.stdout + r.stderr)
+
+
+class Life(Scene):
+    fresh = True
+
+    def files(self):
+        """Everything on the machine but what writes itself: the journal, dpkg's own books, caches."""
+        out = self.machine.run("find", "/", "-xdev", "(", "-path", "/proc", "-o", "-path", "/sys", "-o", "-path", "/dev", "-o", "-path",
+                               "/root", "-o", "-path", "/var/log", "-o", "-path", "/var/cache", "-o", "-path", "/var/lib/dpkg", "-o",
+                               "-path", "/var/lib/systemd", "-o", "-path", "/tmp", "-o", "-path", "/run/systemd", "-o",
+                               "-path", "/run/log", "-o", "-path", "/run/udev", ")", "-prune", "-o", "-print").stdout
+        run = self.machine.shell("ls -A /run; ls -A /tmp; getent passwd | cut -d: -f1; systemctl list-unit-files --no-legend --plain 'iot*' || true")
+        return set(out.splitlines()) | {f"machine: {l}" for l in run.splitlines()}
+
+    def ready(self):
+        """Installed, configured, a handler that waits, a job that runs."""
+        install(self.machine, packages.package("iot-jobs-agent"))
+        self.configure()
+        self.handler("wait.sh", WAITS)
+        self.start()
+        self.lab.create("job", '{"operation":"wait"}')
+        wait_for(lambda: self.witness("runs"), "the handler")
+
+    def go(self):
+        self.machine.write("/var/lib/evidence/go", "")
+
+    def test_install(self):
+        """Enabled, but idle until there is a configuration; then `systemctl start` is all it takes."""
+        m = self.machine
+        install(m, packages.package("iot-jobs-agent"), packages.package("iot-jobs-sim"), packages.package("libiotjobs0"))
+        agent = m.unit("iot-jobs-agent", "ActiveState", "ConditionResult", "UnitFileState", "Result")
+        self.assertEqual(agent, {"ActiveState": "inactive", "ConditionResult": "no", "UnitFileState": "enabled", "Result": "success"})
+        self.assertEqual(m.unit("iot-jobs-runner.socket", "ActiveState", "UnitFileState"),
+                         {"ActiveState": "active", "UnitFileState": "enabled"})
+        self.assertEqual(m.run("systemctl", "--failed", "--no-legend", "--plain").stdout, "")
+        self.assertRegex(m.run("getent", "passwd", "iot-jobs").stdout, r":/usr/sbin/nologin$")
+        self.assertIn("5b4eb53a827a4f908adc9d91a4571270", m.run("journalctl", "--list-catalog").stdout)
+        self.configure()
+        m.run("systemctl", "start", "iot-jobs-agent")
+        self.wait_agent()
+        self.handler("greet.sh", "echo hello")
+        self.run_job("greet", '{"operation":"greet"}')
+        since = time.monotonic()
+        m.run("systemctl", "reboot", "--no-wall", check=False)
+        m.wait_reboot()
+        self.wait_agent(since)  # by itself after a boot
+        self.run_job("again", '{"operation":"greet"}')
+
+    def test_upgrade_in_mid_job(self):
+        """The agent is new, the handler and its runner are not touched, the result is reported once."""
+        self.ready()
+        processes, agent = sorted(self.lab.job_processes("job")), self.machine.pid("iot-jobs-agent")
+        install(self.machine, packages.version_of("0.2.0"))
+        self.assertNotEqual(self.machine.pid("iot-jobs-agent"), agent)
+        self.assertIn(processes[0], self.lab.job_processes("job"))
+        self.go()
+        self.lab.wait_status("job", "SUCCEEDED")
+        self.assertEqual(self.witness("runs"), ["job started", "job ended"])
+        self.run_job("next", '{"operation":"wait"}')
+
+    def test_upgrade_leaves_what_is_stopped(self):
+        """An operator who disabled the agent finds it disabled after an upgrade."""
+        install(self.machine, packages.package("iot-jobs-agent"))
+        self.configure()
+        self.machine.run("systemctl", "disable", "--now", "--quiet", "iot-jobs-agent")
+        install(self.machine, packages.version_of("0.2.0"))
+        self.assertEqual(self.machine.unit("iot-jobs-agent", "UnitFileState"), {"UnitFileState": "disabled"})
+
+    def test_remove(self):
+        """Agent and socket stop; the handler that runs may end; its result waits for the next installation."""
+        self.ready()
+        self.machine.run("dpkg", "-r", "iot-jobs-agent")
+        for unit in ("iot-jobs-agent.service", "iot-jobs-runner.socket"):
+            self.assertEqual(self.machine.unit(unit, "ActiveState"), {"ActiveState": "inactive"})
+        self.assertTrue(self.lab.job_processes("job"))
+        self.go()
+        wait_for(lambda: not self.lab.job_processes(), "the handler to end")
+        self.assertEqual(self.witness("runs"), ["job started", "job ended"])
+        self.assertTrue(self.machine.path("/etc/iot-jobs/agent.conf").exists())
+        install(self.machine, packages.package("iot-jobs-agent"))
+        self.lab.wait_status("job", "SUCCEEDED")
+        self.assertEqual(self.witness("runs"), ["job started", "job ended"])
+
+    def test_purge(self):
+        """What still runs is stopped, though it ignores SIGTERM; then nothing is left."""
+        before = self.files()
+        self.ready()
+        self.handler("stubborn.sh", "mkdir -p /var/lib/evidence; trap '' TERM; echo on >>/var/lib/evidence/stubborn\n"
+                                    "while :; do sleep 1; done")
+        self.go()
+        self.lab.create("stubborn", '{"operation":"stubborn"}')
+        wait_for(lambda: self.witness("stubborn"), "the handler")
+        self.machine.run("systemctl", "enable", "--quiet", "iot-jobs-agent@second")
+        self.machine.run("dpkg", "-P", "iot-jobs-agent")
+        self.assertEqual(self.lab.job_processes(), [])
+        self.machine.run("rm", "-r", "/var/lib/evidence")
+        wait_for(lambda: not self.units(), "the units to be gone")
+        after = self.files()
+        self.assertEqual(sorted(after - before), [])
+        self.assertEqual(sorted(before - after), [])
+        install(self.machine, packages.package("iot-jobs-agent"))
+        self.configure()
+        self.handler("greet.sh", "echo hello")
+        self.start()
+        self.run_job("greet", '{"operation":"greet"}')
+
+    def units(self):
+        return self.machine.run("systemctl", "list-units", "--all", "--no-legend", "--plain", "iot-jobs*").stdout
+
+    def test_purge_after_remove(self):
+        """Of a package that was removed in the middle of a job."""
+        self.ready()
+        self.machine.run("dpkg", "-r", "iot-jobs-agent")
+        self.assertTrue(self.lab.job_processes("job"))
+        self.machine.run("dpkg", "-P", "iot-jobs-agent")
+        self.assertEqual(self.lab.job_processes(), [])
+        for path in ("/var/lib/iot-jobs", "/run/iot-jobs", "/run/iot-jobs-agent", "/etc/iot-jobs"):
+            self.assertEqual(self.machine.run("test", "-e", path, check=False).returncode, 1, path)
+
+    def test_autopkgtest(self):
+        """What debian/tests/jobs does with the installed packages."""
+        install(self.machine, packages.package("iot-jobs-agent"), packages.package("iot-jobs-sim"))
+        self.machine.write("/root/jobs", (ROOT / "debian/tests/jobs").read_bytes(), 0o755)
+        out = self.machine.run("/root/jobs").stdout
+        self.assertTrue(out.endswith("hello world, by root\n"), out)
+
+
+class Endurance(Scene):
+    """Restarts, upgrades and deaths of the agent at random moments, while jobs run one after the other."""
+
+    RESTARTS, UPGRADES, DEATHS = 50, 20, 50
+
+    def test_restarts_upgrades_deaths(self):
+        self.handler("work.sh", 'mkdir -p /var/lib/evidence; echo "$IOT_JOB_ID started" >>/var/lib/evidence/runs\n'
+                                'sleep 0.$(($(od -An -N1 -tu1 /dev/urandom) % 9))\necho "$IOT_JOB_ID ended" >>/var/lib/evidence/runs')
+        # The agent comes back at once: what is tested is the moment of its end, not the wait after it.
+        self.machine.write("/etc/systemd/system/iot-jobs-agent.service.d/test.conf", "[Service]\nRestartSec=0\n")
+        self.machine.run("systemctl", "daemon-reload")
+        self.start()
+        seed = random.randrange(1 << 32)
+        print(f"# seed {seed}", flush=True)
+        dice = random.Random(seed)
+        versions = [packages.version_of("0.2.0"), packages.version_of("0.3.0")]
+        for i, deb in enumerate(versions):
+            self.machine.write(f"/root/version-{i}.deb", deb.read_bytes())
+        events = ["restart"] * self.RESTARTS + ["upgrade"] * self.UPGRADES + ["death"] * self.DEATHS
+        dice.shuffle(events)
+        jobs, upgrades = 0, 0
+        for event in events:
+            while jobs < 10 or sum(l.endswith("ended") for l in self.witness("runs")) > jobs - 5:
+                self.lab.create(f"job-{jobs}", '{"operation":"work"}')
+                jobs += 1
+            time.sleep(dice.random() * 0.5)  # the moment is what is random here
+            if event == "restart":
+                self.machine.run("systemctl", "restart", "iot-jobs-agent")
+            elif event == "upgrade":
+                self.machine.run("dpkg", "-i", f"/root/version-{upgrades % 2}.deb")
+                upgrades += 1
+            else:
+                pid = self.machine.pid("iot-jobs-agent")
+                if pid:
+                    os.kill(pid, signal.SIGKILL)
+        for i in range(jobs):
+            self.lab.wait_status(f"job-{i}", "SUCCEEDED", timeout=120)
+        runs = self.witness("runs")
+        self.assertEqual(sorted(runs), sorted(f"job-{i} {what}" for i in range(jobs) for what in ("started", "ended")))
+        print(f"# {self.RESTARTS} restarts, {self.UPGRADES} upgrades, {self.DEATHS} deaths of the agent during {jobs} jobs: 0 handlers "
+              "killed, 0 results lost, 0 run twice", flush=True)

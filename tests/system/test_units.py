@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The services on a booted machine: what an operator does, and what may happen to them in the middle of a job."""
+
+import os
+import re
+import signal
+import time
+
+from harness import wait_for
+from scene import Scene
+
+# Runs until /var/lib/evidence/go is there; says that it ran, and how it ended.
+WAITS = """mkdir -p /var/lib/evidence; echo "$IOT_JOB_ID started" >>/var/lib/evidence/runs
+while [ ! -e /var/lib/evidence/go ]; do sleep 0.05; done
+echo "$IOT_JOB_ID ended" >>/var/lib/evidence/runs"""
+
+
+def status_of(pid, name):
+    return next(l.split(":", 1)[1].strip() for l in open(f"/proc/{pid}/status", encoding="utf-8") if l.startswith(name + ":"))
+
+
+class Operator(Scene):
+    def test_a_first_day(self):
+        """Start, look, drop a handler, run a job, read the journal, reload, stop."""
+        m = self.machine
+        m.run("iot-jobs-agent", "--check-config")
+        self.start()
+        self.assertIn(self.lab.thing, wait_for(lambda: m.unit("iot-jobs-agent", "StatusText")["StatusText"], "a status text"))
+        self.assertIn("active (running)", m.run("systemctl", "status", "--no-pager", "iot-jobs-agent").stdout)
+        self.handler("greet.sh", 'echo "hello $IOT_JOB_PARAM_name"; echo oops >&2')
+        self.run_job("greet", '{"operation":"greet","parameters":{"name":"world"}}')
+        story = m.journal("IOT_JOB_ID=greet")
+        for line in ("hello world", "oops", "greet: job finished: SUCCEEDED", "greet: reported SUCCEEDED"):
+            self.assertIn(line, story)
+        self.assertLessEqual(set(story), set(m.journal("-u", "iot-jobs.slice")))
+        explained = m.run("journalctl", "--no-pager", "-x", "IOT_JOB_ID=greet").stdout
+        self.assertIn("Subject: Job greet has its verdict", explained)
+        before = m.pid("iot-jobs-agent")
+        m.run("systemctl", "reload", "iot-jobs-agent")
+        wait_for(lambda: m.journal("MESSAGE_ID=91a33d6bb7cc4b68915a9e1e17c53aa6"), "the reload")
+        self.assertEqual(m.pid("iot-jobs-agent"), before)
+        self.run_job("again", '{"operation":"greet"}')
+        m.run("systemctl", "stop", "iot-jobs-agent")
+        self.assertEqual(m.unit("iot-jobs-agent", "Result", "ExecMainStatus"), {"Result": "success", "ExecMainStatus": "0"})
+        self.assertNotIn("iot-jobs", m.run("systemctl", "--failed", "--no-legend", "--plain").stdout)
+
+    def test_units(self):
+        """`systemd-analyze`, of the units that run."""
+        self.start()
+        r = self.machine.run("systemd-analyze", "verify", "--man=no", "iot-jobs-agent.service", "iot-jobs-agent@x.service",
+                             "iot-jobs-runner.socket", "iot-jobs-runner@x.service", "iot-jobs.slice")
+        self.assertEqual(r.stdout + r.stderr, "")
+        out = self.machine.run("systemd-analyze", "security", "--no-pager", "iot-jobs-agent").stdout
+        exposure = float(re.search(r"Overall exposure level for iot-jobs-agent.service: ([0-9.]+)", out).group(1))
+        print(f"# systemd-analyze security: {exposure}")
+        self.assertLessEqual(exposure, 1.2)
+
+    def test_credentials(self):
+        """The drop-in of the documentation: a key that the agent's user cannot read."""
+        m = self.machine
+        m.run("chown", "root:root", "/etc/iot-jobs/device.key")
+        m.run("chmod", "600", "/etc/iot-jobs/device.key")
+        m.run("install", "-D", "-m", "644", "/usr/share/doc/iot-jobs-agent/examples/credentials.conf",
+              "/etc/systemd/system/iot-jobs-agent.service.d/credentials.conf")
+        text = m.path("/etc/iot-jobs/agent.conf").read_text()
+        m.write("/etc/iot-jobs/agent.conf", re.sub(r'"/etc/iot-jobs/(root.pem|device.pem|device.key)"', r'"\1"', text))
+        m.run("systemctl", "daemon-reload")
+        self.start()
+        self.run_job("echo", '{"operation":"echo"}')
+
+    def test_two_things(self):
+        """An agent for each, one runner socket for both; a second agent for the same thing is refused."""
+        self.start()
+        first, self.lab.thing = self.lab.thing, self.lab.thing + "-b"
+        self.configure("second.conf", client_id=self.lab.thing)
+        self.machine.run("systemctl", "enable", "--now", "--quiet", "iot-jobs-agent@second")
+        self.handler("which.sh", 'echo "thing=$IOT_JOB_THING" >&3')
+        for thing in (first, self.lab.thing):
+            self.lab.thing = thing
+            x = self.run_job("which", '{"operation":"which"}')
+            self.assertEqual(x["statusDetails"]["thing"], thing)
+        self.machine.run("cp", "-p", "/etc/iot-jobs/agent.conf", "/etc/iot-jobs/third.conf")
+        self.machine.run("systemctl", "start", "iot-jobs-agent@third", check=False)
+        self.assertNotEqual(self.machine.unit("iot-jobs-agent@third", "ActiveState")["ActiveState"], "active")
+
+
+class InTheMiddle(Scene):
+    """A job runs; something happens to one of the programs, or to the machine."""
+
+    def setUp(self):
+        super().setUp()
+        self.handler("wait.sh", WAITS)
+        self.start()
+        self.lab.create("job", '{"operation":"wait"}')
+        wait_for(lambda: self.witness("runs"), "the handler")
+
+    def go(self):
+        self.machine.write("/var/lib/evidence/go", "")
+
+    def assert_ran_once(self):
+        self.assertEqual(self.witness("runs"), ["job started", "job ended"])
+        self.assertEqual([u["status"] for u in self.lab.updates("job") if u["status"] != "IN_PROGRESS"], ["SUCCEEDED"])
+
+    def assert_interrupted(self):
+        x = self.lab.wait_status("job", "FAILED", timeout=60)
+        self.assertIn("interrupted", x["statusDetails"]["reason"])
+        self.assertEqual(self.witness("runs"), ["job started"])
+        wait_for(lambda: not self.lab.job_processes(), "the processes of the job to be gone")
+
+    def test_the_split(self):
+        """Who runs as whom, and where."""
+        agent = self.machine.pid("iot-jobs-agent")
+        handler = self.lab.job_processes("job")[0]
+        user = int(self.machine.run("id", "-u", "iot-jobs").stdout)
+        self.assertEqual(set(map(int, status_of(agent, "Uid").split())), {user})
+        for name in ("CapEff", "CapPrm", "CapBnd", "CapInh", "CapAmb"):
+            self.assertEqual(int(status_of(agent, name), 16), 0, name)
+        self.assertEqual((status_of(agent, "NoNewPrivs"), status_of(agent, "Seccomp")), ("1", "2"))
+        self.assertEqual(set(map(int, status_of(handler, "Uid").split())), {0})
+        self.assertEqual((status_of(handler, "NoNewPrivs"), status_of(handler, "SigBlk")), ("0", "0" * 16))
+        # What the init of the machine may do, a handler may.
+        for name in ("CapEff", "CapBnd", "Seccomp_filters"):
+            self.assertEqual(status_of(handler, name), status_of(self.machine.leader, name), name)
+        groups = [open(f"/proc/{p}/cgroup", encoding="utf-8").read() for p in (agent, handler)]
+        self.assertRegex(groups[0], r"/iot-jobs\.slice/iot-jobs-agent\.service")
+        self.assertRegex(groups[1], r"/iot-jobs\.slice/iot-jobs-runner@")
+        # The state and the runs are the runner's; the way to the socket is all that the agent has of them.
+        modes = self.machine.run("stat", "-c", "%a %U", "/var/lib/iot-jobs", "/run/iot-jobs", "/run/iot-jobs/runs").stdout
+        self.assertEqual(modes.splitlines(), ["700 root", "711 root", "700 root"])
+        self.go()
+        self.lab.wait_status("job", "SUCCEEDED")
+
+    def test_stop_and_start_of_the_agent(self):
+        began = time.monotonic()
+        self.machine.run("systemctl", "stop", "iot-jobs-agent")
+        self.assertLess(time.monotonic() - began, 2.5)
+        self.assertTrue(self.lab.job_processes("job"))
+        self.machine.run("systemctl", "start", "iot-jobs-agent")
+        self.go()
+        self.lab.wait_status("job", "SUCCEEDED")
+        self.assert_ran_once()
+
+    def test_end_of_the_handler_without_an_agent(self):
+        self.machine.run("systemctl", "stop", "iot-jobs-agent")
+        self.go()
+        wait_for(lambda: len(self.witness("runs")) == 2 and not self.lab.job_processes(), "the end of the handler")
+        self.assertEqual(self.lab.status("job"), "IN_PROGRESS")
+        self.machine.run("systemctl", "start", "iot-jobs-agent")
+        self.lab.wait_status("job", "SUCCEEDED")
+        self.assert_ran_once()
+
+    def test_death_of_the_agent(self):
+        os.kill(self.machine.pid("iot-jobs-agent"), signal.SIGKILL)
+        wait_for(lambda: self.machine.unit("iot-jobs-agent", "NRestarts")["NRestarts"] == "1", "the restart")
+        self.go()
+        self.lab.wait_status("job", "SUCCEEDED")
+        self.assert_ran_once()
+
+    def test_death_of_the_runner(self):
+        handler = self.lab.job_processes("job")[0]
+        runner = self.machine.outside(int(self.machine.unit(self.runner_unit(handler), "MainPID")["MainPID"]))
+        os.kill(runner, signal.SIGKILL)
+        self.assert_interrupted()
+
+    def runner_unit(self, handler):
+        return re.search(r"(iot-jobs-runner@[^/\n]+\.service)", open(f"/proc/{handler}/cgroup", encoding="utf-8").read()).group(1)
+
+    def test_death_of_the_handler(self):
+        runner = self.machine.unit(self.runner_unit(self.lab.job_processes("job")[0]), "MainPID")["MainPID"]
+        mine = [p for p in self.lab.job_processes("job") if status_of(p, "PPid") == str(self.machine.outside(int(runner)))]
+        os.kill(mine[0], signal.SIGKILL)
+        x = self.lab.wait_status("job", "FAILED")
+        self.assertEqual(x["statusDetails"]["signal"], "SIGKILL")
+
+    def test_stop_of_the_run(self):
+        """systemctl stop of a run's own unit: interrupted, not failed by a signal."""
+        self.machine.run("systemctl", "stop", "iot-jobs-runner@*")
+        self.assert_interrupted()
+
+    def test_stop_of_the_socket(self):
+        """A run that goes on needs no socket; the next job waits for it."""
+        self.machine.run("systemctl", "stop", "iot-jobs-runner.socket")
+        self.go()
+        self.lab.wait_status("job", "SUCCEEDED")
+        self.assert_ran_once()
+        self.lab.create("later", '{"operation":"echo"}')
+        self.machine.run("systemctl", "start", "iot-jobs-runner.socket")
+        self.lab.wait_status("later", "SUCCEEDED", timeout=60)
+
+    def test_power_cut(self):
+        self.machine.power_cut()
+        self.machine.boot()
+        self.assert_interrupted()
+
+    def test_power_off(self):
+        """An orderly one is an interruption, too."""
+        self.machine.power_off()
+        self.machine.boot()
+        self.assert_interrupted()
+
+    def test_broker_away_over_a_power_off(self):
+        self.lab.stop_broker()
+        self.machine.power_off()
+        self.machine.boot()
+        self.lab.start_broker()
+        self.assert_interrupted()
+
+
+class Trouble(Scene):
+    def test_disk_full(self):
+        """No job starts that could not be recorded; it does by itself when there is room again."""
+        m = self.machine
+        m.run("mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs", "/var/lib/iot-jobs")
+        m.shell("head -c 2m /dev/zero >/var/lib/iot-jobs/ballast || true")
+        self.start()
+        self.lab.create("job", '{"operation":"echo"}')
+        wait_for(lambda: m.journal("IOT_JOB_ID=job", "MESSAGE_ID=f5dc6f5b6a6f4777bd1b98eaec66a55b"), "the agent to say that it cannot")
+        self.assertEqual(self.lab.status("job"), "QUEUED")
+        m.run("rm", "/var/lib/iot-jobs/ballast")
+        self.lab.wait_status("job", "SUCCEEDED", timeout=60)
+
+    def test_journal_gone(self):
+        """Who writes the log is away: no job notices."""
+        self.start()
+        self.machine.run("systemctl", "stop", "systemd-journald.socket", "systemd-journald-dev-log.socket",
+                         "systemd-journald-audit.socket", "systemd-journald.service", check=False)
+        self.handler("talk.sh", "i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done")
+        self.run_job("talk", '{"operation":"talk"}')
+        self.machine.run("systemctl", "start", "systemd-journald.socket", "systemd-journald.service")
+        self.run_job("after", '{"operation":"talk"}')
+        wait_for(lambda: "after: job finished: SUCCEEDED" in self.machine.journal("IOT_JOB_ID=after"), "the journal")
+
+    def test_flood(self):
+        """A handler that fills the journal silences no verdict, its own least of all."""
+        self.start()
+        self.handler("flood.sh", "yes 'a line that says nothing' | head -n 300000; exit 3")
+        x = self.run_job("flood", '{"operation":"flood"}', "FAILED")
+        self.assertEqual(x["statusDetails"]["exitCode"], "3")
+        self.run_job("next", '{"operation":"echo"}')
+        wait_for(lambda: any("job finished: FAILED" in l for l in self.machine.journal("IOT_JOB_ID=flood")), "the verdict")
+        lines = self.machine.journal("IOT_JOB_ID=flood")
+        self.assertTrue(any("lines dropped" in l for l in lines))
+        self.assertLess(len(lines), 30_000)
+
+    def test_clean_slate(self):
+        """What a handler starts with: nothing of the runner's service."""
+        self.start()
+        self.handler("slate.sh", "mkdir -p /var/lib/evidence; env | cut -d= -f1 | sort | tr '\\n' ' ' >/var/lib/evidence/env\n"
+                                 "ls /proc/self/fd | tr '\\n' ' ' >/var/lib/evidence/fds; umask >/var/lib/evidence/umask\n"
+                                 "grep -E '^Sig(Blk|Ign)' /proc/self/status >/var/lib/evidence/signals; ulimit -c >/var/lib/evidence/core")
+        self.run_job("slate", '{"operation":"slate"}')
+        names = self.machine.path("/var/lib/evidence/env").read_text().split()
+        foreign = [n for n in names if not n.startswith("IOT_JOB_") and
+                   n not in ("PATH", "LANG", "HOME", "USER", "LOGNAME", "SHELL", "PWD", "OLDPWD", "_", "SHLVL")]
+        self.assertEqual(foreign, [])
+        self.assertEqual(self.machine.path("/var/lib/evidence/fds").read_text().split(), ["0", "1", "2", "3", "4"])  # 4: of ls itself
+        self.assertEqual(self.witness("umask"), ["0022"])
+        self.assertEqual([l.split()[1] for l in self.witness("signals")], ["0" * 16] * 2)
+
+    def test_many_jobs(self):
+        """More of them, at once, than the socket takes connections."""
+        self.configure(jobs={"max_concurrent": 10})
+        self.start()
+        for i in range(60):
+            self.lab.create(f"job-{i}", '{"operation":"echo"}')
+        for i in range(60):
+            self.lab.wait_status(f"job-{i}", "SUCCEEDED", timeout=60)
+            self.assertEqual(len(self.started(f"job-{i}")), 1)
