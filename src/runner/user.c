@@ -174,6 +174,13 @@ void user_done(User *u) {
         *u = (User){};
 }
 
+bool user_exists(uid_t uid) {
+        char *file CLEANUP_FREE = NULL;
+        Entry p;
+
+        return find_entry(NULL, uid, &file, &p) > 0;
+}
+
 int user_id(const char *name, uid_t *ret) {
         char *file CLEANUP_FREE = NULL;
         Entry p;

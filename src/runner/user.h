@@ -25,5 +25,7 @@ int user_find_name(const char *name, User *ret, Error *e) MUST_USE;
 void user_done(User *u);
 #define CLEANUP_USER __attribute__((cleanup(user_done)))
 
+/* Is there an entry with this number? */
+bool user_exists(uid_t uid);
 /* 0 and *ret, or -ENOENT. */
 int user_id(const char *name, uid_t *ret) MUST_USE;

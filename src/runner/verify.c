@@ -23,11 +23,20 @@
 #include "runner/bounds.h"
 #include "runner/conn.h"
 #include "runner/trust.h"
+#include "runner/user.h"
 
-enum { KEYS_FD = 3, NOBODY = 65534 };
+enum {
+        KEYS_FD = 3,
+        PROGRAM_FD = 4,
+        /* Where systemd takes users from that live as long as a service: they belong to no one for long. */
+        USERS_FIRST = 61184,
+        USERS_LAST = 65519,
+        USERS_TRIED = 16,
+};
 
 typedef struct Verifier {
         char *const *argv;
+        uid_t uid; /* whom it becomes, if we are root */
         int program_fd, keys_fd, in_fd, out_fd[2];
 } Verifier;
 
@@ -74,10 +83,21 @@ static int set_limit(int what, rlim_t value) {
         return setrlimit((__rlimit_resource_t) what, &l);
 }
 
+/* Another one each time, so that there is nobody to be it before. */
+static uid_t pick_user(void) {
+        uid_t uid = USERS_LAST;
+
+        for (int i = 0; i < USERS_TRIED; i++) {
+                uid = USERS_FIRST + (uid_t) (random_u64() % (USERS_LAST - USERS_FIRST + 1));
+                if (!user_exists(uid))
+                        break;
+        }
+        return uid;
+}
+
 /* Who is nobody and may do little. */
-static bool give_up_rights(void) {
-        if (geteuid() == 0 && (setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
-                               setresuid(NOBODY, NOBODY, NOBODY) < 0))
+static bool give_up_rights(uid_t uid) {
+        if (geteuid() == 0 && (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0))
                 return false;
         return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && set_limit(RLIMIT_CPU, RUNNER_VERIFY_CPU_SEC) == 0 &&
                set_limit(RLIMIT_CORE, 0) == 0 && set_limit(RLIMIT_FSIZE, 0) == 0 &&
@@ -91,10 +111,11 @@ static _Noreturn void become_program(const Verifier *v) {
 
         (void) prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
         if (program < 0 || keys < 0 || dup2(v->in_fd, STDIN_FILENO) < 0 || dup2(v->out_fd[1], STDOUT_FILENO) < 0 ||
-            dup2(keys, KEYS_FD) < 0 || !give_up_rights())
+            dup2(keys, KEYS_FD) < 0 || dup3(program, PROGRAM_FD, O_CLOEXEC) < 0 || !give_up_rights(v->uid))
                 _exit(126);
+        (void) close_range(PROGRAM_FD + 1, ~0U, 0); /* none of ours stays open anyway */
         (void) prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); /* taking other rights has undone it */
-        (void) execveat(program, "", v->argv, environment, AT_EMPTY_PATH);
+        (void) execveat(PROGRAM_FD, "", v->argv, environment, AT_EMPTY_PATH);
         _exit(127);
 }
 
@@ -199,7 +220,7 @@ int verify_document(const VerifyRequest *q, char **ret, size_t *ret_len, JwsFaul
                 q->required && q->accepted ? "--accepted" : NULL,
                 NULL,
         };
-        Verifier v CLEANUP_VERIFIER = { (char *const *) (uintptr_t) argv, -1, -1, -1, { -1, -1 } };
+        Verifier v CLEANUP_VERIFIER = { (char *const *) (uintptr_t) argv, pick_user(), -1, -1, -1, { -1, -1 } };
         Buf answer CLEANUP_BUF = {};
         int r, code = -1;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Ask iot-jobs-verify about a signed document (jws/answer.h): a program of its own, since OpenSSL has no place in a process that runs
- * as root. It gets the rights of nobody and the open directory of the keys; the files of the keys must be readable by everyone. */
+ * as root. It gets the rights of a user that nobody else has (or somebody could attach to it and answer in its place), and the open
+ * directory of the keys; the files of the keys must be readable by everyone. */
 #pragma once
 
 #include <sys/types.h>
