@@ -134,7 +134,8 @@ LOCALHOST = local_name()
 def clean_environment(**extra):
     """What a program under test gets: nothing of the caller's service manager."""
     env = {k: v for k, v in os.environ.items()
-           if k in {"PATH", "HOME", "LANG", "TMPDIR", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "IOT_JOBS_TEST_RUN"}}
+           if k in {"PATH", "HOME", "LANG", "TMPDIR", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS",
+               "IOT_JOBS_TEST_RUN"}}
     env.update(extra)
     return env
 
