@@ -9,7 +9,7 @@ import socket
 import ssl
 import threading
 
-from harness import LabTest
+from harness import LabTest, wait_for
 from mqtt import Mqtt
 
 PLUGIN = next((p for d in ("/usr/lib", "/usr/local/lib") for p in pathlib.Path(d).rglob("mosquitto_dynamic_security.so")), None)
@@ -106,11 +106,9 @@ class TakeOver(LabTest):
         agent = self.lab.start_agent(port=spokesman.port, connection={"protocol": "5"})
         self.second()
         agent.wait_text(r"not connected: .*session taken over: another client has the same client id \(142\): DUPLICATE_CLIENTID")
-        # It takes its session back, and the work goes on.
-        self.lab.handler("ok.sh", "exit 0")
-        self.lab.create("after", {"operation": "ok"})
-        self.lab.wait_status("after", "SUCCEEDED")
-        self.assertTrue(agent.running())
+        # It takes its session back, and asks what there is to do.
+        wait_for(lambda: agent.text().count("every subscription granted") == 2, agent.text)
+        wait_for(lambda: len(self.lab.requests("get")) == 2, lambda: f"its second request: {self.lab.requests()}")
 
     def test_version_3_hangs_up_without_a_word(self):
         agent = self.lab.start_agent(connection={"protocol": "3.1.1"})
