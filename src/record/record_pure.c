@@ -237,8 +237,8 @@ static int take_prepared(const json_t *o, RecordState *s) {
         char key[JOB_KEY_TEXT_MAX];
         int r;
 
-        if (take_string(o, "key", sizeof key, key) < 0 || job_key_parse(key, &s->key) < 0 ||
-            take_string(o, "claim", sizeof s->claim, s->claim) < 0 || !wire_claim_valid(s->claim))
+        if (take_string(o, "key", sizeof key, key) < 0 || job_key_parse(key, &s->key) < 0 || s->key.number < 1 ||
+            s->key.queued_at < 1 || take_string(o, "claim", sizeof s->claim, s->claim) < 0 || !wire_claim_valid(s->claim))
                 return -EBADMSG;
         r = take_document(o, s);
         if (r == 0)

@@ -339,6 +339,7 @@ static const struct {
         { { "{\"type\":\"prepared\",\"key\":\"t.j.1.5\",\"claim\":\"12345678\",\"document\":\"{}\"}" }, RECORD_NONE, 0 },
         { { "{\"v\":0,\"type\":\"prepared\",\"key\":\"t.j.1.5\",\"claim\":\"12345678\",\"document\":\"{}\"}" }, RECORD_NONE, 0 },
         { { "{\"v\":1,\"type\":\"prepared\",\"key\":\"t.j.1\",\"claim\":\"12345678\",\"document\":\"{}\"}" }, RECORD_NONE, 0 },
+        { { "{\"v\":1,\"type\":\"prepared\",\"key\":\"t.j.1.0\",\"claim\":\"12345678\",\"document\":\"{}\"}" }, RECORD_NONE, 0 },
         { { "{\"v\":1,\"type\":\"prepared\",\"key\":\"t.j.1.5\",\"claim\":\"1234567\",\"document\":\"{}\"}" }, RECORD_NONE, 0 },
         { { "{\"v\":1,\"type\":\"prepared\",\"key\":\"t.j.1.5\",\"claim\":\"12345678\"}" }, RECORD_NONE, 0 },
         { { P, "{\"type\":\"started\",\"step\":-1,\"attempt\":1,\"restarts\":0,\"bootId\":\"b\",\"pid\":5,\"startTime\":1,\"cgroup\":\"\"}" },
