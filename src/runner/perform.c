@@ -287,6 +287,10 @@ static int take_all(Performer *p, Error *e) {
         int r = 1;
 
         slot_release(&run->slot);
+        if (!run->all_slots)
+                run->all_slots = calloc(SLOTS_MAX, sizeof *run->all_slots);
+        if (!run->all_slots)
+                return error_errno(e, ENOMEM, "slots");
         while (r > 0 && run->n_all_slots < SLOTS_MAX) {
                 r = slot_take_number(run->slots_fd, (int64_t) run->n_all_slots, &run->all_slots[run->n_all_slots], e);
                 if (r > 0)

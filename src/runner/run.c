@@ -9,6 +9,8 @@ void run_release_slots(Run *run) {
         slot_release(&run->slot);
         while (run->n_all_slots > 0)
                 slot_release(&run->all_slots[--run->n_all_slots]);
+        free(run->all_slots);
+        run->all_slots = NULL;
 }
 
 void run_done(Run *run) {

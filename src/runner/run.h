@@ -44,7 +44,7 @@ typedef struct Run {
 
         Output *output;
         Slot slot;
-        Slot all_slots[SLOTS_MAX]; /* for a reboot; the first n_all_slots are held */
+        Slot *all_slots; /* owned; for a reboot: SLOTS_MAX of them, the first n_all_slots are held */
         size_t n_all_slots;
         Child child;
         uint32_t step, attempt; /* of the child */
