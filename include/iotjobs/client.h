@@ -15,7 +15,8 @@
  * the library's thread).
  *
  * Threads: every function takes the client's lock for a short time and may be called from any thread, and from inside a
- * callback, blocking ones too (connecting holds it while it reads the files). No callback runs while the lock is held, and
+ * callback, blocking ones too (while a connect or check reads files, what configures or connects waits for it, nothing else does;
+ * a reconnect holds the lock meanwhile). No callback runs while the lock is held, and
  * never two at a time. iotjobs_client_free() ends both threads; a blocking call under way in another thread returns -ECANCELED; if a callback
  * runs in another thread it waits for its end, so once it has returned no callback runs, or will run, in any thread. Inside a
  * callback it may be called as well: that callback is then the last one, and the memory goes when it returns.

@@ -148,7 +148,7 @@ static int begin(IotJobsClient *c, Error *e) {
         if (c->handle)
                 return error_set(e, EOPNOTSUPP, "the client lives on a shared handle: the connection is the caller's to "
                                                 "configure");
-        core_lock(c);
+        core_lock_settled(c);
         return 0;
 }
 
@@ -592,7 +592,7 @@ int iotjobs_client_configure_timeouts(IotJobsClient *c, int connect, int operati
                 r = in_range("operation timeout", operation, 1, TIMEOUT_MAX_SEC, e);
         if (r < 0)
                 return r;
-        core_lock(c);
+        core_lock_settled(c);
         c->config.connect_timeout = connect;
         c->config.operation_timeout = operation;
         core_unlock(c);

@@ -190,6 +190,20 @@ static int hand_over_subscriptions(IotJobsClient *c, Transport *t, Error *e) {
         return 0;
 }
 
+/* Looking at the files may take its time, with a key in a slow token: callbacks, requests and subscriptions go on meanwhile.
+ * Whoever would change what the config borrows waits (core_lock_settled). */
+static int read_files(IotJobsClient *c, const TransportConfig *config, Transport **ret, Error *e) {
+        int r;
+
+        c->reading++;
+        core_unlock(c);
+        r = transport_new(config, ret, e);
+        core_lock(c);
+        c->reading--;
+        (void) pthread_cond_broadcast(&c->changed);
+        return r == 0 && c->freed ? error_set(e, ECANCELED, "the client is being freed") : r;
+}
+
 static int make_transport(IotJobsClient *c, Error *e) {
         struct epoll_event event = { .events = EPOLLIN };
         CLEANUP_MADE Made made = { 0 };
@@ -197,7 +211,7 @@ static int make_transport(IotJobsClient *c, Error *e) {
         int r = make_config(c, &made, e);
 
         if (r == 0)
-                r = transport_new(&made.config, &t, e);
+                r = read_files(c, &made.config, &t, e);
         if (r == 0)
                 r = hand_over_subscriptions(c, t, e);
         if (r == 0 && epoll_ctl(c->net_fd, EPOLL_CTL_ADD, transport_fd(t), &event) < 0)
@@ -245,7 +259,7 @@ static int begin(IotJobsClient *c, Error *e) {
                 return error_set(e, EINVAL, "client: missing");
         if (c->handle)
                 return error_set(e, EOPNOTSUPP, "the client lives on a shared handle: connecting is the caller's business");
-        core_lock(c);
+        core_lock_settled(c);
         return 0;
 }
 
@@ -437,7 +451,7 @@ int iotjobs_client_check(IotJobsClient *c, IotJobsError *error) {
                 return r;
         r = make_config(c, &made, e);
         if (r == 0)
-                r = transport_new(&made.config, &t, e);
+                r = read_files(c, &made.config, &t, e);
         core_unlock(c);
         (void) transport_free(t, 0);
         return r;
@@ -482,6 +496,8 @@ int iotjobs_client_flush(IotJobsClient *c, int timeout_ms, IotJobsError *error) 
 }
 
 void iotjobs_client_set_connection_handler(IotJobsClient *c, IotJobsConnectionHandler handler, void *userdata) {
+        if (!c)
+                return;
         core_lock(c);
         c->connection_handler = handler;
         c->connection_userdata = userdata;

@@ -138,6 +138,12 @@ void core_lock(IotJobsClient *c) {
                 abort();
 }
 
+void core_lock_settled(IotJobsClient *c) {
+        core_lock(c);
+        while (c->reading > 0)
+                (void) pthread_cond_wait(&c->changed, &c->lock);
+}
+
 void core_unlock(IotJobsClient *c) {
         if (pthread_mutex_unlock(&c->lock) != 0)
                 abort();

@@ -92,6 +92,7 @@ struct IotJobsClient {
         Waiter *waiters;
         unsigned inside;  /* threads in blocking calls */
         unsigned reapers; /* threads that say goodbye on an old transport */
+        unsigned reading; /* threads that look at the files without the lock; the configuration stays as it is meanwhile */
 
         bool has_thread, polled; /* who drives */
         pthread_t thread;
@@ -103,6 +104,8 @@ struct IotJobsClient {
 /* Without the lock. */
 int core_new(const IotJobsOptions *options, bool shared, IotJobsClient **ret, Error *e) MUST_USE;
 void core_lock(IotJobsClient *c);
+/* The same for who changes the configuration, or what comes of it: waits until nobody reads the files. */
+void core_lock_settled(IotJobsClient *c);
 void core_unlock(IotJobsClient *c);
 
 void core_release(IotJobsClient *c); /* without the lock, and for good */

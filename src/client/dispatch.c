@@ -93,7 +93,7 @@ static Callback *take_callback(IotJobsClient *c) {
 
 /* Whoever is inside a call, or saying goodbye on an old connection, goes first. */
 static void wait_for_others(IotJobsClient *c) {
-        while (c->inside > 0 || c->reapers > 0)
+        while (c->inside > 0 || c->reapers > 0 || c->reading > 0)
                 (void) pthread_cond_wait(&c->changed, &c->lock);
 }
 
@@ -147,7 +147,7 @@ int iotjobs_client_dispatch(IotJobsClient *c) {
 }
 
 int iotjobs_client_fd(const IotJobsClient *c) {
-        return c->poll_fd;
+        return c ? c->poll_fd : -EINVAL;
 }
 
 short iotjobs_client_events(const IotJobsClient *c) {
@@ -162,6 +162,8 @@ static int timeout_of(IotJobsClient *c) {
 int iotjobs_client_timeout(IotJobsClient *c) {
         int r;
 
+        if (!c)
+                return -1;
         core_lock(c);
         r = timeout_of(c);
         core_unlock(c);

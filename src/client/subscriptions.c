@@ -354,7 +354,7 @@ int iotjobs_client_subscribe_all(IotJobsClient *c, IotJobsMessageHandler handler
 
         if (!c || !handler)
                 return error_set(e, EINVAL, c ? "handler: missing" : "client: missing");
-        core_lock(c);
+        core_lock_settled(c);
         if (c->transport || (c->handle && shared_connected(c)))
                 r = error_set(e, EISCONN, "subscribe to everything: connected already; call it before connecting");
         for (size_t i = 0; i < ELEMENTSOF(everything) && r == 0; i++) {

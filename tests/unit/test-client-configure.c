@@ -2,8 +2,14 @@
 /* Each configure call and each parameter of a request has its refusal, which names the value and what would be right. Nothing
  * here connects. */
 #include <errno.h>
+#include <fcntl.h>
 #include <iotjobs/iotjobs.h>
 #include <math.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdarg.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "certs.h"
 #include "unit.h"
@@ -281,6 +287,65 @@ START_TEST(files) {
 }
 END_TEST
 
+static void on_message(IotJobsClient *c, const IotJobsMessage *m, void *userdata) {
+        (void) c;
+        (void) m;
+        (void) userdata;
+}
+
+static sem_t opening, may_open;
+
+/* In place of the C library's: one file takes as long as the test wants, as a key in a slow token does. */
+int open64(const char *file, int flags, ...) {
+        mode_t mode = 0;
+        va_list ap;
+
+        va_start(ap, flags);
+        if (flags & O_CREAT)
+                mode = (mode_t) va_arg(ap, unsigned);
+        va_end(ap);
+        if (strstr(file, "/slow.pem")) {
+                ck_assert_int_eq(sem_post(&opening), 0);
+                ck_assert_int_eq(sem_wait(&may_open), 0);
+        }
+        return (int) syscall(SYS_openat, AT_FDCWD, file, flags, mode);
+}
+
+static void *check_in_thread(void *userdata) {
+        ck_assert_int_eq(iotjobs_client_check(userdata, NULL), -ENOENT);
+        return NULL;
+}
+
+static void *configure_in_thread(void *userdata) {
+        TAKEN(iotjobs_client_configure_keep_alive(userdata, 90, e));
+        return NULL;
+}
+
+START_TEST(a_slow_file_holds_nobody_up) {
+        IotJobsClient *c = make(false, false);
+        pthread_t checks, configures;
+
+        ck_assert(sem_init(&opening, 0, 0) == 0 && sem_init(&may_open, 0, 0) == 0);
+        TAKEN(iotjobs_client_configure_endpoint(c, "localhost", 8883, e));
+        TAKEN(iotjobs_client_configure_credentials(c, path("slow.pem"), NULL, NULL, e));
+        ck_assert_int_eq(pthread_create(&checks, NULL, check_in_thread, c), 0);
+        ck_assert_int_eq(sem_wait(&opening), 0);
+        ck_assert_int_eq(pthread_create(&configures, NULL, configure_in_thread, c), 0);
+        ck_assert(!iotjobs_client_is_online(c));
+        ck_assert_int_eq(iotjobs_client_dispatch(c), 0);
+        REFUSED(ENOTCONN, "", iotjobs_client_send_jobs_query(c, NULL, IOTJOBS_TOPIC_GET_PENDING, NULL, e));
+        TAKEN(iotjobs_client_create_job_subscription_async(c, NULL, on_message, NULL, IOTJOBS_TOPIC_NOTIFY,
+                                                           IOTJOBS_REPLY_REQUEST, NULL, e));
+        ck_assert_int_eq(pthread_tryjoin_np(configures, NULL), EBUSY); /* the configuration is being read */
+        ck_assert_int_eq(sem_post(&may_open), 0);
+        ck_assert_int_eq(pthread_join(configures, NULL), 0);
+        ck_assert_int_eq(pthread_join(checks, NULL), 0);
+        (void) iotjobs_client_free(c);
+        (void) sem_destroy(&opening);
+        (void) sem_destroy(&may_open);
+}
+END_TEST
+
 /* ---- requests ---- */
 
 static IotJobsUpdate update_of(const char *job) {
@@ -364,12 +429,6 @@ START_TEST(request_parameters) {
 }
 END_TEST
 
-static void on_message(IotJobsClient *c, const IotJobsMessage *m, void *userdata) {
-        (void) c;
-        (void) m;
-        (void) userdata;
-}
-
 START_TEST(before_connecting) {
         IotJobsClient *c = make(false, false), *v1 = make(false, true);
 
@@ -397,6 +456,9 @@ START_TEST(before_connecting) {
         ck_assert(!iotjobs_client_is_online(c));
         ck_assert(!iotjobs_client_is_online(NULL));
         ck_assert_int_ge(iotjobs_client_fd(c), 0);
+        ck_assert_int_eq(iotjobs_client_fd(NULL), -EINVAL);
+        ck_assert_int_eq(iotjobs_client_timeout(NULL), -1);
+        iotjobs_client_set_connection_handler(NULL, NULL, NULL);
         ck_assert_int_eq(iotjobs_client_dispatch(c), 0);
         REFUSED(EALREADY, "dispatch", iotjobs_client_start_thread(c, e));
         TAKEN(iotjobs_client_start_thread(v1, e));
@@ -419,6 +481,7 @@ static TCase *cases(void) {
         tcase_add_test(tc, combinations);
         tcase_add_test(tc, websocket_combinations);
         tcase_add_test(tc, files);
+        tcase_add_test(tc, a_slow_file_holds_nobody_up);
         tcase_add_loop_test(tc, request_parameters, 0, 2);
         tcase_add_test(tc, before_connecting);
         return tc;
