@@ -20,8 +20,19 @@ static int unable(const Run *run, WireMessage *answer, const Error *e) {
         return answer_set(answer, WIRE_UNABLE, "", "%s", e->text);
 }
 
-static int rejected(const Run *run, WireMessage *answer, const char *path, const char *reason) {
+/* What is quoted from a document may be an address with a signature in it. */
+static void hide_secrets(const Run *run, char *text) {
+        bool in_query = false;
+
+        text[redact_text(&run->redact, text, strlen(text), &in_query)] = '\0';
+}
+
+static int rejected(const Run *run, WireMessage *answer, const char *path, const char *given) {
+        char reason[WIRE_REASON_MAX];
         RunFields f;
+
+        (void) snprintf(reason, sizeof reason, "%s", given);
+        hide_secrets(run, reason);
 
         run_fields(run, 0, 0, &f);
         run_fields_add(&f, "IOT_JOB_STATUS", proto_status_name(PROTO_STATUS_REJECTED));
@@ -108,14 +119,15 @@ static const PlanExitRule *exit_rules_of(const Run *run, const ConfigOverride *o
         return rules;
 }
 
-static void fill_step(const Run *run, const JobStep *step, PlanStepConfig *ret) {
+static void fill_step(const Run *run, size_t i, PlanStepConfig *ret) {
+        const JobStep *step = &run->doc.steps[i];
         const Config *c = run->config;
         const ConfigOverride *o = step->command ? NULL : config_override(c, step->handler);
         int64_t grace = o && o->kill_grace >= 0 ? o->kill_grace : c->kill_grace;
         int on_interrupt = o && o->on_interrupt >= 0 ? o->on_interrupt : (int) c->on_interrupt;
 
         *ret = (PlanStepConfig){
-                .name = step->name,
+                .name = run->shown_names[i],
                 .command = step->command,
                 .timeout_usec = step_timeout(run, o),
                 .kill_grace_usec = (uint64_t) grace * USEC_PER_SEC,
@@ -150,10 +162,16 @@ static int stand_in_steps(Run *run) {
 static int real_steps(Run *run) {
         run->n_steps = run->doc.n_steps;
         run->steps = calloc(run->n_steps, sizeof *run->steps);
-        if (!run->steps)
+        run->shown_names = calloc(run->n_steps, sizeof *run->shown_names);
+        if (!run->steps || !run->shown_names)
                 return -ENOMEM;
-        for (size_t i = 0; i < run->n_steps; i++)
-                fill_step(run, &run->doc.steps[i], &run->steps[i]);
+        for (size_t i = 0; i < run->n_steps; i++) {
+                run->shown_names[i] = strdup(run->doc.steps[i].name);
+                if (!run->shown_names[i])
+                        return -ENOMEM;
+                hide_secrets(run, run->shown_names[i]);
+                fill_step(run, i, &run->steps[i]);
+        }
         return 0;
 }
 
@@ -275,6 +293,7 @@ static void note_refusal(Run *run, const JobFault *fault) {
 
         (void) snprintf(run->refusal, sizeof run->refusal, "%.200s%s%.300s", fault->path, fault->path[0] ? ": " : "",
                         fault->reason);
+        hide_secrets(run, run->refusal);
         run_fields(run, 0, 0, &f);
         log_full(LOG_LEVEL_WARNING, NULL, MESSAGE_ID_JOB_INTERRUPTED, f.field, "The document of job %s is refused by now: %s",
                  run->key.job_id, run->refusal);

@@ -19,6 +19,9 @@ void run_done(Run *run) {
         run->output = output_free(run->output);
         redact_done(&run->redact);
         free(run->steps);
+        for (size_t i = 0; run->shown_names && i < run->doc.n_steps; i++)
+                free(run->shown_names[i]);
+        free(run->shown_names);
         jobdoc_done(&run->doc);
         free(run->exit_rules);
         free(run->payload);

@@ -38,6 +38,7 @@ typedef struct Run {
         char refusal[WIRE_REASON_MAX]; /* why, of a run that was started; "" = not */
         PlanStepConfig *steps;
         size_t n_steps;
+        char **shown_names; /* owned; of the steps, without secrets */
         PlanExitRule *exit_rules; /* of the configuration, then of each override */
         Redact redact;
         Plan *plan;

@@ -170,6 +170,22 @@ exit 1""")
         self.assertIn("note", d)
 
 
+    def test_T16_nor_in_names_and_refusals(self):
+        """What a report quotes from the document, too. A handler gets the name as it is."""
+        url = "https://bucket.example/fw.bin?X-Amz-Signature=hunter1"
+        self.lab.handler("name.sh", 'echo "$IOT_JOB_OPERATION" >>@EVIDENCE@/names; exit 1')
+        agent = self.lab.start_agent(log={"level": "info", "redact": ["token"]})
+        step = handlers("name.sh", parameters={"token": "hunter2"})
+        step["steps"][0]["action"]["name"] = f"get hunter2 {url}"
+        seen = [self.run_job("name", step, "FAILED")]
+        self.assertEqual(self.lab.witness("names"), [f"get hunter2 {url}"])
+        for i, member in enumerate(("path", "runAsUser", "operation")):
+            seen.append(self.run_job(f"no-{i}", {"operation": "name", member: url}, "REJECTED"))
+            self.assertIn("https://bucket.example/fw.bin?", seen[-1]["reason"])
+        updates = [u.get("statusDetails") for j in ("name", "no-0", "no-1", "no-2") for u in self.lab.updates(j)]
+        self.assertNotIn("hunter", agent.text() + json.dumps(seen) + json.dumps(updates))
+
+
 class Signatures(DocumentTest):
     def setUp(self):
         super().setUp()
