@@ -24,6 +24,7 @@ sys.dont_write_bytecode = True
 HERE = pathlib.Path(__file__).resolve().parent
 TESTS = HERE.parent
 PATHS = [str(HERE), str(TESTS / "integration"), str(TESTS / "handlers")]
+NAME = "iot-jobs-system-"  # of directory and group, with the process id behind it
 PR_SET_PDEATHSIG = 1
 
 
@@ -47,6 +48,11 @@ def hierarchies():
     return list(found.values())
 
 
+def stale(directory):
+    """What belonged to runs that are no more."""
+    return [p for p in pathlib.Path(directory).glob(NAME + "*") if not pathlib.Path("/proc", p.name[len(NAME):]).exists()]
+
+
 class Group:
     """A control group for all of it. Where a service manager rules it is asked for one."""
 
@@ -56,7 +62,10 @@ class Group:
             self.wrapper = ["systemd-run", "--scope", "--quiet", "--collect", "--property=Delegate=yes"]
             return
         for above in hierarchies():
-            self.paths.append(above / f"iot-jobs-system-test-{os.getpid()}")
+            self.paths += stale(above)
+        self.remove()  # what a run that was killed could not
+        for above in hierarchies():
+            self.paths.append(above / f"{NAME}{os.getpid()}")
             self.paths[-1].mkdir()
 
     def enter(self):
@@ -74,6 +83,7 @@ class Group:
             if time.monotonic() > end:
                 raise SystemExit(f"run.py: {left} cannot be removed")
             time.sleep(0.02)
+        self.paths = []
 
 
 def outside(arguments):
@@ -86,8 +96,10 @@ def outside(arguments):
     machine.fetch_debian()  # the only part that needs a network
     packages.build()
     group = Group()
-    directory = tempfile.mkdtemp(prefix="iot-jobs-system-")
-    os.chmod(directory, 0o755)
+    directory = pathlib.Path(tempfile.gettempdir(), f"{NAME}{os.getpid()}")
+    for left in stale(directory.parent):
+        shutil.rmtree(left)
+    directory.mkdir(mode=0o755)
     die_with_me = ctypes.CDLL(None).prctl
 
     def child():
@@ -98,7 +110,7 @@ def outside(arguments):
             signal.signal(number, lambda *_: sys.exit(1))
         with subprocess.Popen([*group.wrapper, "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child=SIGKILL",
                                "--mount-proc", sys.executable, "-B", __file__, "--inside", *arguments],
-                              stdin=subprocess.DEVNULL, preexec_fn=child, env={**os.environ, "TMPDIR": directory}) as inner:
+                              stdin=subprocess.DEVNULL, preexec_fn=child, env={**os.environ, "TMPDIR": str(directory)}) as inner:
             try:
                 return inner.wait()
             finally:
