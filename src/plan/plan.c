@@ -653,6 +653,8 @@ static void open_rebooting(PlanStep *s, const RecordEntry *rebooting) {
         plan_add_log(s, LEVEL_NOTICE, MESSAGE_ID_JOB_REBOOTING, "%s: the device has rebooted, going on", subject);
         enter_state(s, STATE_WAITING);
         tell_attached(s);
+        p->progress_news = true; /* the cloud still says that it reboots */
+        tell_progress(s);
         (void) plan_add(s, PLAN_ACTION_TAKE_SLOT);
 }
 

@@ -577,6 +577,8 @@ static void open_plan(World *w, Runner *r, const WireMessage *m) {
         r->prepared = r->state.phase != RECORD_NONE;
         r->resulted = r->state.phase == RECORD_HAS_RESULT;
         r->phase = RUNNER_LIVE;
+        track_device(w, r)->go |= open.open <= PLAN_OPEN_ATTACH && r->state.phase == RECORD_IS_REBOOTING &&
+                                  strcmp(r->state.rebooting.boot_id, config.boot_id) != 0;
         r->cancelled = m->type == WIRE_CANCEL || m->type == WIRE_ACK || m->type == WIRE_DROP;
         feed(w, r, &open);
 }

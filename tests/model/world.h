@@ -170,7 +170,7 @@ typedef struct StepScript {
 } StepScript;
 
 typedef struct JobScript {
-        char id[8];
+        char id[12];
         bool bad;       /* the document is refused for good */
         bool bad_later; /* one that is read afresh for a retry is */
         unsigned
