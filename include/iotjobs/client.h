@@ -15,11 +15,12 @@
  * the library's thread).
  *
  * Threads: every function takes the client's lock for a short time and may be called from any thread, and from inside a
- * callback, blocking ones too (while a connect or check reads files, what configures or connects waits for it, nothing else does;
- * a reconnect holds the lock meanwhile). No callback runs while the lock is held, and
- * never two at a time. iotjobs_client_free() ends both threads; a blocking call under way in another thread returns -ECANCELED; if a callback
- * runs in another thread it waits for its end, so once it has returned no callback runs, or will run, in any thread. Inside a
- * callback it may be called as well: that callback is then the last one, and the memory goes when it returns.
+ * callback, blocking ones too. While a connect or check reads its files, which may take long with a key in a slow token, whoever
+ * configures or connects in another thread waits for it, and nobody else does; a reconnect holds the lock meanwhile. No callback
+ * runs while the lock is held, and never two at a time. iotjobs_client_free() ends both threads; a blocking call under way in
+ * another thread returns -ECANCELED; if a callback runs in another thread it waits for its end, so once it has returned no
+ * callback runs, or will run, in any thread. Inside a callback it may be called as well: that callback is then the last one, and
+ * the memory goes when it returns.
  *
  * Results: 0 or more is success, a negative errno is failure with the reason in *e. Strings and structs handed in are copied;
  * what is handed to a callback is valid during the call. */

@@ -140,8 +140,13 @@ void core_lock(IotJobsClient *c) {
 
 void core_lock_settled(IotJobsClient *c) {
         core_lock(c);
+        if (c->reading == 0)
+                return;
+        c->inside++; /* iotjobs_client_free() waits for us too */
         while (c->reading > 0)
                 (void) pthread_cond_wait(&c->changed, &c->lock);
+        c->inside--;
+        (void) pthread_cond_broadcast(&c->changed);
 }
 
 void core_unlock(IotJobsClient *c) {
