@@ -7,12 +7,17 @@
  *     is what the script comes to, unless something happened to the run itself.
  * P2  (execution, step, attempt) is started at most once on a device, a step only once where on_interrupt says fail, and
  *     an execution on one device only (unless jobs.on_orphan = "run" may take over an execution without a timer).
+ *     Also over boots. Restarts (retry, reboot, rerun) together stay within max_attempts. A step that asked for a reboot does not go
+ *     on in that boot. A retry has a document that was read after the deferral, anything else the one it began with (P1).
  * P3  After the quiet phase: every execution is over in the cloud, no record is left, and a verdict that was durable is
  *     what the cloud has, unless the cloud had another end first. Excused: what policy leaves alone.
  * P4  A start finds fewer than max_concurrent other runs with a live process, and none of its own run; a runner that ends
  *     leaves no process of its run.
+ *     A deferred or rebooting execution counts as one of them. A device reboots when no process is left, and nothing starts between
+ *     that and the boot; an agent that knows of a reboot to come lets nothing loose.
  * P5  Nothing starts whose claim the cloud never accepted. An execution that is over has no process left a grace period and a bound
  *     after nothing keeps the device from knowing.
+ *     After a cancel no further step starts (on_cancel = "finish").
  * P6  With max_concurrent = 1 and one device: at the first start of an execution no undisturbed one that stands before
  *     it in the cloud's order is QUEUED. Disturbed: a fault touched it or its messages. */
 #include <stdio.h>
