@@ -9,7 +9,10 @@
  * it they end with -ETIMEDOUT; use the ..._async ones there. A handle that several threads use, the client's among them, must be
  * one that libmosquitto knows to be so (mosquitto_loop_start() or mosquitto_threaded_set()). iotjobs_client_free() may not be
  * called from inside a callback of libmosquitto. Forward on_publish for QoS 0 as well: iotjobs_client_flush() counts them.
- * With a handle of MQTT 5 forward the reason codes as they come. */
+ * With a handle of MQTT 5 forward the reason codes as they come.
+ *
+ * With TLS a loop of your own around mosquitto_loop() and mosquitto_reconnect() is safer than mosquitto_loop_start(): up to
+ * libmosquitto 2.0.21 the thread of the latter ends for good, without a word, when a connection is cut without close_notify. */
 #ifndef IOTJOBS_MOSQUITTO_H
 #define IOTJOBS_MOSQUITTO_H
 
