@@ -6,7 +6,7 @@ import re
 import signal
 import time
 
-from harness import wait_for
+from harness import BUILD, run_quietly, wait_for
 from scene import Scene
 
 # Runs until /var/lib/evidence/go is there; says that it ran, and how it ended.
@@ -258,7 +258,7 @@ class Trouble(Scene):
         self.assertEqual([l.split()[1] for l in self.witness("signals")], ["0" * 16] * 2)
 
     def test_many_jobs(self):
-        """More of them, at once, than the socket takes connections."""
+        """More of them than the socket takes connections, ten at a time."""
         self.configure(jobs={"max_concurrent": 10})
         self.start()
         for i in range(60):
@@ -266,3 +266,23 @@ class Trouble(Scene):
         for i in range(60):
             self.lab.wait_status(f"job-{i}", "SUCCEEDED", timeout=60)
             self.assertEqual(len(self.started(f"job-{i}")), 1)
+
+
+class Installed(Scene):
+    """What `meson install` alone gives, below /usr/local, without the packages."""
+
+    fresh = True
+
+    def test_meson_install(self):
+        run_quietly("meson", "install", "-C", BUILD, "--no-rebuild", "--destdir", self.machine.root)
+        m = self.machine
+        # As the manual says.
+        m.run("systemd-sysusers")
+        m.run("systemd-tmpfiles", "--create")
+        m.run("mkdir", "-p", "/etc/iot-jobs/handlers.d")
+        m.run("systemctl", "daemon-reload")
+        self.configure()
+        m.run("systemctl", "enable", "--now", "--quiet", "iot-jobs-runner.socket", "iot-jobs-agent.service")
+        self.wait_agent()
+        self.handler("greet.sh", "echo hello")
+        self.run_job("greet", '{"operation":"greet"}')
