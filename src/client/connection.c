@@ -229,6 +229,8 @@ static int make_transport(IotJobsClient *c, Error *e) {
         }
         c->transport = t;
         c->outstanding = 0;
+        c->heeds_pubacks = true; /* as a new transport does */
+        core_heed_pubacks(c);
         return 0;
 }
 

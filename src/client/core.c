@@ -261,6 +261,19 @@ void core_pump(IotJobsClient *c) {
                 requests_drain(c, now);
         if (c->outstanding == 0)
                 core_finish_flush(c, 0);
+        core_heed_pubacks(c);
+}
+
+/* Nobody but a flush waits for a PUBACK: without one they need not wake anybody. */
+void core_heed_pubacks(IotJobsClient *c) {
+        bool heed = false;
+
+        for (const Waiter *w = c->waiters; w; w = w->next)
+                heed = heed || (w->for_flush && !w->done);
+        if (!c->transport || heed == c->heeds_pubacks)
+                return;
+        c->heeds_pubacks = heed;
+        transport_quiet_pubacks(c->transport, !heed);
 }
 
 uint64_t core_deadline(IotJobsClient *c) {
@@ -290,6 +303,7 @@ int core_wait_begin(IotJobsClient *c, Waiter *w, Error *e) {
         c->inside++;
         if (c->freed)
                 core_waiter_finish(w, -ECANCELED, "the client is being freed");
+        core_heed_pubacks(c);
         return 0;
 }
 

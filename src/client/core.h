@@ -73,6 +73,7 @@ struct IotJobsClient {
         Shared *handle;       /* or this, for life */
         bool online;
         unsigned outstanding;  /* publications without PUBACK on this connection */
+        bool heeds_pubacks;    /* PUBACKs wake us: somebody waits for them */
         unsigned last_publish; /* id */
 
         Subs subs;
@@ -136,6 +137,8 @@ void core_wait_end(IotJobsClient *c, Waiter *w);
 void core_waiter_finish(Waiter *w, int result, const char *text);
 /* Everybody who waits for the connection: it is up (0), or it is not (negative errno). */
 void core_finish_connect(IotJobsClient *c, int result, const char *text);
+/* Let PUBACKs wake us only while somebody waits for them. */
+void core_heed_pubacks(IotJobsClient *c);
 void core_finish_flush(IotJobsClient *c, int result);
 bool core_connect_waits(const IotJobsClient *c);
 

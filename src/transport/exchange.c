@@ -9,7 +9,10 @@
 
 #include "base/clock.h"
 
-enum { BUNCH_BYTES_MAX = 16 << 10 }; /* of publications while corked: more, and the network thread may begin */
+enum {
+        BUNCH_BYTES_MAX = 16 << 10, /* of publications while corked: more, and the network thread may begin */
+        QUIET_BYTES_MAX = 16 << 10, /* of events that can wait for others: more, and the owner is woken for them */
+};
 
 typedef struct EventList {
         Event *first, **tail;
@@ -28,6 +31,9 @@ struct Exchange {
         EventList events;
         size_t event_bytes;
         bool owner_awake; /* looks at the list again before it sleeps */
+        bool owner_told;  /* event_fd was raised since the owner last looked */
+        bool pressing;    /* something waits that the owner is to be woken for */
+        bool quiet_pubacks;
         bool full_seen;   /* the network thread waits for room */
 
         PublicationList publications;
@@ -50,6 +56,7 @@ struct Exchange {
         /* The network thread's own, without the lock. */
         EventList staged;
         size_t staged_bytes;
+        bool staged_pressing; /* there is more than good PUBACKs */
         PublicationList taken;
         size_t released; /* of out_bytes, told at the next look */
 };
@@ -216,8 +223,18 @@ Event *exchange_take_events(Exchange *x, bool first) {
         list = x->events.first;
         x->events = (EventList){ .tail = &x->events.first };
         x->owner_awake = list != NULL;
+        x->owner_told = x->pressing = false;
         unlock(x);
         return list;
+}
+
+/* With the lock: must the owner be woken (after unlocking, or it would wake up only to wait)? */
+static bool wake_due(Exchange *x) {
+        bool due = x->pressing && !x->owner_told && !x->owner_awake;
+
+        if (due)
+                x->owner_told = true;
+        return due;
 }
 
 void exchange_rest(Exchange *x) {
@@ -225,9 +242,22 @@ void exchange_rest(Exchange *x) {
 
         lock(x);
         x->owner_awake = false;
-        more = x->events.first != NULL;
+        more = wake_due(x);
         unlock(x);
         if (more)
+                fd_raise(x->event_fd);
+}
+
+void exchange_quiet_pubacks(Exchange *x, bool quiet) {
+        bool wake;
+
+        lock(x);
+        x->quiet_pubacks = quiet;
+        if (!quiet && x->events.first)
+                x->pressing = true;
+        wake = wake_due(x);
+        unlock(x);
+        if (wake)
                 fd_raise(x->event_fd);
 }
 
@@ -478,6 +508,8 @@ static Event *event_new(const TransportEvent *from, size_t topic_len) {
 static void stage_event(Exchange *x, Event *e) {
         append_event(&x->staged, e);
         x->staged_bytes += e->bytes;
+        if (e->public.type != TRANSPORT_PUBACK || e->public.code >= 128)
+                x->staged_pressing = true;
 }
 
 int exchange_push(Exchange *x, const TransportEvent *from) {
@@ -504,14 +536,17 @@ int exchange_push_message(Exchange *x, const char *topic, size_t topic_len, cons
         return 0;
 }
 
-/* With the lock: hand over what is staged. true: wake the owner (after unlocking, or it would wake up only to wait). */
+/* With the lock: hand over what is staged. true: wake the owner (after unlocking). */
 static bool hand_over(Exchange *x) {
-        bool asleep = x->staged.first && !x->events.first && !x->owner_awake;
-
+        if (x->staged.first && (x->staged_pressing || !x->quiet_pubacks))
+                x->pressing = true;
         move_events(&x->events, &x->staged);
         x->event_bytes += x->staged_bytes;
         x->staged_bytes = 0;
-        return asleep;
+        x->staged_pressing = false;
+        if (x->event_bytes > QUIET_BYTES_MAX && x->events.first)
+                x->pressing = true;
+        return wake_due(x);
 }
 
 void exchange_flush(Exchange *x) {

@@ -55,6 +55,8 @@ int exchange_event_fd(const Exchange *x);
 Event *exchange_take_events(Exchange *x, bool first);
 void exchange_rest(Exchange *x);
 /* Events of so many bytes are gone. */
+/* As transport_quiet_pubacks(). */
+void exchange_quiet_pubacks(Exchange *x, bool quiet);
 void exchange_events_done(Exchange *x, size_t bytes);
 /* As transport_publish(); `connection` is the one whose ONLINE event the owner has seen. */
 int exchange_publish(Exchange *x, uint64_t connection, unsigned id, const char *topic, const void *payload,

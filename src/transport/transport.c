@@ -193,6 +193,10 @@ void transport_dispatch(Transport *t, TransportHandler handler, void *userdata) 
         }
 }
 
+void transport_quiet_pubacks(Transport *t, bool quiet) {
+        exchange_quiet_pubacks(t->exchange, quiet);
+}
+
 int transport_publish_with_id(Transport *t, unsigned id, const char *topic, const void *payload, size_t len) {
         if (t->connection == 0)
                 return -ENOTCONN;

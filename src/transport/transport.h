@@ -107,6 +107,9 @@ void transport_uncork(Transport *t);
 /* The same with an id (> 0, chosen by the caller), which a PUBACK event carries. No PUBACK comes for what was lost with its
  * connection: OFFLINE says so for all of them together. */
 int transport_publish_with_id(Transport *t, unsigned id, const char *topic, const void *payload, size_t len) MUST_USE;
+/* PUBACK events of accepted publications wait for the next other event (or for 16 KiB of them) instead of making transport_fd()
+ * readable by themselves: for an owner that only counts them. Turned off, it becomes readable for those that wait. */
+void transport_quiet_pubacks(Transport *t, bool quiet);
 /* Add a filter to those that each connect subscribes: at once where the connection is up (SUBACK event with this id), else at
  * the next connect, before its ONLINE (SUBACK event then). Refused when first asked: not kept. Refused at a later connect: a
  * REFUSED event, kept, asked again slowly, and no obstacle to ONLINE. A connection that ends first: the filter waits for the

@@ -188,6 +188,53 @@ START_TEST(owner_is_woken_once_and_only_when_it_sleeps) {
 }
 END_TEST
 
+static void push_puback(Exchange *x, int code) {
+        ck_assert_int_eq(exchange_push(x, &(TransportEvent){ .type = TRANSPORT_PUBACK, .id = 1, .topic = "t", .code = code }), 0);
+        exchange_flush(x);
+}
+
+/* Good PUBACKs alone wake nobody who does not want them; whatever else comes does, and takes them along. */
+START_TEST(quiet_pubacks_wait_for_others) {
+        Exchange *x CLEANUP(exchange_unref) = NULL;
+        size_t n = 0;
+        int fd;
+
+        ck_assert_int_eq(exchange_new(&x), 0);
+        fd = exchange_event_fd(x);
+        push_puback(x, 0);
+        ck_assert(raised(fd)); /* nobody asked for quiet */
+        ck_assert_uint_eq(free_batch(exchange_take_events(x, true)), 1);
+        exchange_rest(x);
+        exchange_quiet_pubacks(x, true);
+        push_puback(x, 0);
+        push_puback(x, 0);
+        ck_assert(!raised(fd));
+        push_message(x);
+        exchange_flush(x);
+        ck_assert(raised(fd));
+        ck_assert_uint_eq(free_batch(exchange_take_events(x, true)), 3);
+        push_puback(x, 0); /* it is awake: left in the middle, it is not woken for this either */
+        exchange_rest(x);
+        ck_assert(!raised(fd));
+        push_puback(x, 0x87); /* refused */
+        ck_assert(raised(fd));
+        ck_assert_uint_eq(free_batch(exchange_take_events(x, true)), 2);
+        exchange_rest(x);
+        push_puback(x, 0);
+        exchange_quiet_pubacks(x, false); /* what waits is wanted now */
+        ck_assert(raised(fd));
+        ck_assert_uint_eq(free_batch(exchange_take_events(x, true)), 1);
+        exchange_rest(x);
+        /* They may not fill what the network thread may have waiting: then it would stop reading, and nobody would know. */
+        exchange_quiet_pubacks(x, true);
+        while (!raised(fd) && n++ < 4096)
+                push_puback(x, 0);
+        ck_assert_uint_lt(n, 4096);
+        ck_assert_uint_gt(n, 16);
+        ck_assert_uint_eq(free_batch(exchange_take_events(x, true)), n);
+}
+END_TEST
+
 START_TEST(network_is_woken_once_and_only_when_it_sleeps) {
         Exchange *x CLEANUP(exchange_unref) = NULL;
         Event *online;
@@ -1163,6 +1210,7 @@ static TCase *pure_cases(void) {
         tcase_add_test(tc, puback_and_its_reason);
         tcase_add_test(tc, so_many_subscriptions_and_no_more);
         tcase_add_test(tc, owner_is_woken_once_and_only_when_it_sleeps);
+        tcase_add_test(tc, quiet_pubacks_wait_for_others);
         tcase_add_test(tc, network_is_woken_once_and_only_when_it_sleeps);
         return tc;
 }
