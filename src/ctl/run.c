@@ -20,6 +20,8 @@
 #include "runner/bounds.h"
 #include "runner/conn.h"
 
+enum { RUNNERS_LOST_MAX = 3 }; /* that go away in the middle of one run */
+
 typedef struct Local {
         const CtlOptions *o;
         const Config *config;
@@ -269,7 +271,7 @@ static void follow(Local *l) {
 
 /* ---- the run ---- */
 
-/* One runner's life. */
+/* One runner's life: 1, or 0 if it went away without a word. */
 static int one_runner(Local *l) {
         int status, r = start_runner(l);
 
@@ -283,10 +285,7 @@ static int one_runner(Local *l) {
         follow(l);
         while (waitpid(l->pid, &status, 0) < 0 && errno == EINTR)
                 ;
-        if (l->has_result || l->deferred >= 0)
-                return 0;
-        (void) ctl_fail("the runner ended without a result");
-        return -EPIPE;
+        return l->has_result || l->deferred >= 0;
 }
 
 static void wait_deferred(Local *l) {
@@ -297,14 +296,24 @@ static void wait_deferred(Local *l) {
                 take_signal(l);
 }
 
+/* A runner that went away left a record, and maybe processes: the next one ends those, and says what becomes of the run. */
 static int run_to_end(Local *l) {
-        int r = one_runner(l);
+        for (int lost = 0; lost < RUNNERS_LOST_MAX;) {
+                int r = one_runner(l);
 
-        while (r == 0 && !l->has_result) {
-                wait_deferred(l);
-                r = one_runner(l);
+                if (r < 0)
+                        return r;
+                if (l->has_result)
+                        return 0;
+                if (r > 0)
+                        wait_deferred(l);
+                else if (++lost < RUNNERS_LOST_MAX)
+                        (void) fprintf(stderr, "iot-jobsctl: the runner went away, asking another one\n");
         }
-        return r;
+        l->cancelled = true; /* and nothing of it stays behind */
+        (void) one_runner(l);
+        (void) ctl_fail("%d runners went away without a result", RUNNERS_LOST_MAX);
+        return -EPIPE;
 }
 
 /* A name that tells runs apart, with the document's in it. */

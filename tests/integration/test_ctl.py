@@ -3,13 +3,21 @@
 
 import json
 import os
+import pathlib
 import re
 import signal
 import subprocess
 
-from harness import BUILD, PATIENCE, LabTest, clean_environment, wait_for
+from harness import BUILD, PATIENCE, LabTest, clean_environment, descendants, wait_for
 
 CTL = BUILD / "src/ctl/iot-jobsctl"
+
+
+def cmdline(pid):
+    try:
+        return pathlib.Path("/proc", str(pid), "cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 class Ctl(LabTest):
@@ -80,6 +88,22 @@ class Ctl(LabTest):
         self.addCleanup(p.communicate)
         self.addCleanup(p.kill)
         return p
+
+    def test_run_survives_its_runner(self):
+        """Killed in mid-handler: what it left is ended, and the run has a verdict."""
+        self.lab.handler("k.sh", 'setsid sh -c "trap \'\' TERM; touch @EVIDENCE@/left; exec sleep 987" & '
+                                 'while [ ! -e @EVIDENCE@/left ]; do sleep 0.05; done; kill -9 $PPID; sleep 987')
+        r = self.ctl("run", self.document({"operation": "k"}), check=1)
+        self.assertIn("iot-jobsctl: the runner went away, asking another one\n", r.stderr)
+        self.assertRegex(r.stderr, "(?s)iot-jobsctl: FAILED\n.*reason: interrupted: .*its runner was killed")
+        self.check_all_gone()
+        r = self.ctl("run", self.document({"operation": "k"}), check=1, handlers={"override": [{"name": "k", "on_interrupt": "rerun"}]})
+        self.assertIn("iot-jobsctl: 3 runners went away without a result\n", r.stderr)
+        self.check_all_gone()
+
+    def check_all_gone(self):
+        self.assertEqual([p for p in descendants() if b"987" in cmdline(p)], [])
+        self.assertEqual(self.nothing_left(), [])
 
     def test_interrupt_cancels(self):
         self.lab.handler("a.sh", "trap 'echo term >>@EVIDENCE@/log; exit' TERM; echo up >>@EVIDENCE@/log; while :; do sleep 0.1; done")
