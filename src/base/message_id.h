@@ -12,6 +12,8 @@
 #define MESSAGE_ID_CONFIG_BAD             "676834a8adb847e2aabfef4edd089bfc" /* a configuration problem */
 #define MESSAGE_ID_CERTIFICATE_EXPIRES    "6f0700aba6d34d9c8386629c9a2975f2" /* a certificate is near its end */
 #define MESSAGE_ID_MESSAGE_DROPPED        "30c6dac633ff477bb3e45436b18cfbe2" /* a message could not be used */
+#define MESSAGE_ID_PAUSED                 "8db8c930b11d4ce9b95e974fc6a689d9" /* the operator paused: nothing new starts */
+#define MESSAGE_ID_RESUMED                "6638bc542f2941f99be57304e89f3f4c" /* and goes on */
 #define MESSAGE_ID_JOB_RECEIVED           "baa9df19dd4f417eb9fe033f5d38bb9e" /* an execution became known */
 #define MESSAGE_ID_JOB_CLAIMED            "f5a1f46cb7a64141a626d29e2e42d62f" /* the cloud accepted IN_PROGRESS */
 #define MESSAGE_ID_JOB_STARTED            "7f0b35ced7f34adaaedc207dda056071" /* a step's handler was started */

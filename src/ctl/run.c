@@ -195,6 +195,11 @@ static void take_message(Local *l, WireMessage *m) {
         case WIRE_ATTACHED:
         case WIRE_NONE:
         case WIRE_INVENTORY:
+        case WIRE_HISTORY:
+        case WIRE_PAUSE:
+        case WIRE_RESUME:
+        case WIRE_PAUSED:
+        case WIRE_ENDS:
         case WIRE_PREPARE:
         case WIRE_GO:
         case WIRE_ATTACH:

@@ -76,6 +76,7 @@ void device_told(Engine *e, Job *j) {
 void device_deadline(Engine *e, Job *j, int64_t seconds_left) {
         EngineAction *a;
 
+        j->deadline_at = seconds_left < 0 ? 0 : e->now + MIN_OF((uint64_t) seconds_left, WIRE_WAIT_MAX) * USEC_PER_SEC;
         if (seconds_left < 0 || !j->connected || (j->local != LOCAL_RUNNING && j->local != LOCAL_REBOOTING))
                 return;
         a = engine_tell(e, j, WIRE_DEADLINE);
@@ -83,9 +84,13 @@ void device_deadline(Engine *e, Job *j, int64_t seconds_left) {
                 a->wire.seconds = MIN_OF((uint64_t) seconds_left, WIRE_WAIT_MAX);
 }
 
-static void cancel(Engine *e, Job *j) {
-        if (engine_tell(e, j, WIRE_CANCEL))
-                job_enter_local(e, j, LOCAL_STOPPING);
+void device_cancel(Engine *e, Job *j) {
+        EngineAction *a = engine_tell(e, j, WIRE_CANCEL);
+
+        if (!a)
+                return;
+        a->wire.by_operator = j->cancel_wanted && j->cloud != CLOUD_OVER;
+        job_enter_local(e, j, LOCAL_STOPPING);
 }
 
 static void tell_and_remove(Engine *e, Job *j, WireType type) {
@@ -104,7 +109,7 @@ void device_settle(Engine *e, Job *j) {
                 if (j->record == RECORD_FINISHED || j->record == RECORD_PREPARED_ONLY)
                         tell_and_remove(e, j, j->record == RECORD_FINISHED ? WIRE_ACK : WIRE_DROP);
                 else
-                        cancel(e, j);
+                        device_cancel(e, j);
                 return;
         case LOCAL_PREPARING:
         case LOCAL_STOPPING:
@@ -113,18 +118,18 @@ void device_settle(Engine *e, Job *j) {
                 if (j->record == RECORD_PREPARED_ONLY)
                         tell_and_remove(e, j, WIRE_DROP);
                 else /* a rerun, or a retry: something of it did run, keep a tombstone */
-                        cancel(e, j);
+                        device_cancel(e, j);
                 return;
         case LOCAL_DEFERRED:
                 if (e->now >= j->runner_retry_at)
-                        cancel(e, j);
+                        device_cancel(e, j);
                 return;
         case LOCAL_REBOOTING:
-                cancel(e, j);
+                device_cancel(e, j);
                 return;
         case LOCAL_RUNNING:
                 j->record = RECORD_RUN_STARTED; /* whoever has to be asked after this runner */
-                cancel(e, j);
+                device_cancel(e, j);
                 return;
         case LOCAL_FINISHED:
                 if (j->record != RECORD_NOT_KNOWN) {
@@ -229,6 +234,7 @@ static void take_inventory(Engine *e, const WireMessage *m) {
                 e->inventory_in_flight = false;
                 e->inventory_done = true;
                 e->inventory_tries = 0;
+                operator_inventory(e, m->paused_since);
                 (void) engine_act(e, ENGINE_ACTION_HANG_UP); /* the next inventory has a connection of its own */
                 return;
         case WIRE_UNABLE:
@@ -236,6 +242,11 @@ static void take_inventory(Engine *e, const WireMessage *m) {
                 return;
         case WIRE_NONE:
         case WIRE_INVENTORY:
+        case WIRE_HISTORY:
+        case WIRE_PAUSE:
+        case WIRE_RESUME:
+        case WIRE_PAUSED:
+        case WIRE_ENDS:
         case WIRE_PREPARE:
         case WIRE_GO:
         case WIRE_ATTACH:
@@ -297,9 +308,11 @@ static void take_rejected(Engine *e, Job *j, const WireMessage *m) {
 static void take_unable(Engine *e, Job *j, const WireMessage *m) {
         if (j->local == LOCAL_NONE || j->local == LOCAL_DEFERRED || j->local == LOCAL_FINISHED)
                 return;
-        engine_log(e, j->warned ? LEVEL_DEBUG : LEVEL_WARNING, MESSAGE_ID_JOB_UNABLE, j, PROTO_STATUS_NONE,
+        if (m->paused_since > 0)
+                operator_pause(e, m->paused_since);
+        engine_log(e, j->warned || m->paused_since > 0 ? LEVEL_DEBUG : LEVEL_WARNING, MESSAGE_ID_JOB_UNABLE, j, PROTO_STATUS_NONE,
                    "cannot run now, trying again: %s", m->reason);
-        j->warned = true;
+        j->warned = m->paused_since == 0;
         engine_hang_up(e, j);
         runner_later(e, j);
         let_go(e, j);
@@ -436,6 +449,11 @@ void device_on_message(Engine *e, uint32_t run, const WireMessage *m) {
                 return;
         case WIRE_NONE:
         case WIRE_INVENTORY:
+        case WIRE_HISTORY:
+        case WIRE_PAUSE:
+        case WIRE_RESUME:
+        case WIRE_PAUSED:
+        case WIRE_ENDS:
         case WIRE_PREPARE:
         case WIRE_GO:
         case WIRE_ATTACH:

@@ -39,6 +39,8 @@ static void request_timed_out(Engine *e, Job *j) {
         engine_log(e, LEVEL_DEBUG, NULL, j, PROTO_STATUS_NONE, "no answer from the service, asking again");
         if (j->request == REQUEST_PROGRESS)
                 j->progress_dirty = true;
+        if (j->request == REQUEST_CLAIM && e->paused_since > 0)
+                j->recheck = true; /* did it arrive? Then it goes on */
         cloud_request_over(e, j);
         /* The first repetition at once: an update that did arrive is recognised by its version mismatch. */
         if (j->tries++ > 0)
@@ -97,7 +99,7 @@ static void advance_online(Engine *e, Job *j) {
         case LOCAL_PLANNED:
                 if (j->cloud == CLOUD_UNKNOWN)
                         cloud_describe(e, j, false);
-                else if (!earlier_one_is_starting(e, j) && !engine_reboot_pending(e))
+                else if (!operator_holds_back(e, j) && !earlier_one_is_starting(e, j) && !engine_reboot_pending(e))
                         cloud_claim(e, j);
                 return;
         case LOCAL_DEFERRED:
@@ -149,6 +151,7 @@ static void job_advance(Engine *e, Job *j) {
                 device_settle(e, j);
                 return;
         }
+        operator_advance(e, j);
         /* What was started or has ended is fetched whether the cloud can be asked or not. */
         if (j->local == LOCAL_RECORDED && j->record != RECORD_PREPARED_ONLY && e->now >= j->runner_retry_at &&
             !(j->record == RECORD_RUN_REBOOTED && engine_reboot_pending(e)))
@@ -280,7 +283,7 @@ static Readiness judge(Engine *e, Job *j) {
 }
 
 static bool is_candidate(const Engine *e, const Job *j) {
-        return j->cloud != CLOUD_OVER && !j->left_alone &&
+        return j->cloud != CLOUD_OVER && !j->left_alone && !operator_holds_back(e, j) &&
                 ((j->local == LOCAL_NONE && !is_asked_in_vain(e, j)) || (j->local == LOCAL_RECORDED && j->record == RECORD_PREPARED_ONLY));
 }
 
@@ -426,6 +429,12 @@ static void take_event(Engine *e, const EngineEvent *event) {
                 return;
         case ENGINE_EVENT_RELOAD:
                 e->config = *event->config;
+                return;
+        case ENGINE_EVENT_PAUSED:
+                operator_pause(e, event->paused_since);
+                return;
+        case ENGINE_EVENT_CANCEL:
+                operator_cancel(e, event->key);
                 return;
         case ENGINE_EVENT_TIMER:
                 return;

@@ -37,6 +37,9 @@ typedef enum EngineEventType {
         ENGINE_EVENT_RUNNER_CLOSED, /* run: the connection is gone, or could not be made */
         ENGINE_EVENT_TIMER,   /* engine_deadline() has come */
         ENGINE_EVENT_RELOAD,  /* config */
+        /* The operator of the device: paused_since, as the runner has made it durable; key: of the execution to be cancelled. */
+        ENGINE_EVENT_PAUSED,
+        ENGINE_EVENT_CANCEL,
 } EngineEventType;
 
 /* Run 0 is the inventory's connection; every other number names one run's connection for ever. */
@@ -48,6 +51,8 @@ typedef struct EngineEvent {
         const WireMessage *wire;
         uint32_t run;
         const EngineConfig *config;
+        int64_t paused_since; /* epoch seconds; 0 = resumed */
+        const JobKey *key;
 } EngineEvent;
 
 typedef enum EngineActionType {
@@ -86,6 +91,45 @@ DEFINE_CLEANUP(Engine *, engine_free)
 
 int engine_step(Engine *e, const EngineEvent *event, EngineActions *actions) MUST_USE; /* 0, -ENOMEM */
 uint64_t engine_deadline(const Engine *e); /* USEC_NEVER = none */
+
+/* ---- what is going on, for STATUS= and iot-jobsctl (view.c) ---- */
+
+typedef enum EnginePhase {
+        ENGINE_PHASE_QUEUED,
+        ENGINE_PHASE_STARTING,   /* a runner plans it, or the claim is under way */
+        ENGINE_PHASE_RUNNING,
+        ENGINE_PHASE_DEFERRED,   /* the step will be tried again at resume_at */
+        ENGINE_PHASE_REBOOTING,  /* the device reboots when nothing else runs */
+        ENGINE_PHASE_RECOVERING, /* was begun; its runner is being looked for */
+        ENGINE_PHASE_STOPPING,
+        ENGINE_PHASE_REPORTING,  /* the verdict is there, the cloud does not know it yet */
+        ENGINE_PHASE_LEFT_ALONE, /* another device's, or policy's */
+        ENGINE_PHASE_COUNT,
+} EnginePhase;
+
+typedef struct EngineJobView {
+        const JobKey *key;           /* borrowed until the next engine_step() */
+        const ProtoDetails *details; /* likewise: what was said of it last; may be empty */
+        EnginePhase phase;
+        ProtoStatus status;   /* in the cloud; REPORTING: the verdict */
+        uint64_t since;       /* CLOCK_BOOTTIME of its entering the phase, as far as this process knows; 0 = not known */
+        uint64_t resume_at;   /* DEFERRED */
+        uint64_t deadline;    /* the service's; USEC_NEVER = none known */
+        bool cancelling;      /* the operator wants it to end */
+} EngineJobView;
+
+/* All executions held, in the cloud's order. */
+size_t engine_view_jobs(const Engine *e, EngineJobView ret[static ENGINE_JOBS_MAX]);
+
+enum { ENGINE_ENDED_KEPT = 16 };
+typedef struct EngineEnded { /* of this process's life only; the record keeps them for longer */
+        JobKey key;
+        ProtoStatus status; /* reported, or what the cloud said; NONE: it was gone */
+        uint64_t at;        /* CLOCK_BOOTTIME */
+} EngineEnded;
+/* The newest first. */
+size_t engine_view_ended(const Engine *e, EngineEnded ret[static ENGINE_ENDED_KEPT]);
+int64_t engine_paused_since(const Engine *e); /* epoch seconds; 0 = not paused */
 
 /* For STATUS=, iot-jobsctl and tests. */
 typedef struct EngineSummary {

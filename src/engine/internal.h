@@ -134,6 +134,11 @@ typedef struct Job {
         ProtoDetails final_details;
         unsigned strip;
         bool report_refused; /* even the status alone: said once */
+
+        /* for and by the operator */
+        uint64_t entered_at;  /* its local state; 0 = not in this life */
+        uint64_t deadline_at; /* the service's, as it was said last; 0 = none */
+        bool cancel_wanted;
 } Job;
 
 struct Engine {
@@ -163,6 +168,11 @@ struct Engine {
         uint64_t inventory_retry_at, inventory_asked_at;
         bool inventory_slow;
         unsigned inventory_tries;
+
+        int64_t paused_since; /* 0 = not paused */
+        uint64_t paused_at;   /* when that was heard of */
+        EngineEnded ended[ENGINE_ENDED_KEPT];
+        size_t n_ended; /* ever */
 
         uint64_t deadline;
 
@@ -230,9 +240,18 @@ void device_watch(Engine *e); /* speak of runners that do not answer */
 void device_prepare(Engine *e, Job *j);
 void device_attach(Engine *e, Job *j);
 void device_told(Engine *e, Job *j); /* the runner may go on with the reboot */
+void device_cancel(Engine *e, Job *j);
 void device_deadline(Engine *e, Job *j, int64_t seconds_left); /* what a message said of the service's timer; below 0: nothing */
 void device_settle(Engine *e, Job *j); /* the cloud's side is over: stop, ack or drop what the device has */
 void device_finish(Engine *e, Job *j, ProtoStatus status, const ProtoDetails *details);
 void device_finish_with_reason(Engine *e, Job *j, ProtoStatus status, const char *reason); /* and the claim, if any */
 void device_on_message(Engine *e, uint32_t run, const WireMessage *m);
 void device_on_closed(Engine *e, uint32_t run);
+
+/* operator.c: what the operator of the device wants */
+void operator_pause(Engine *e, int64_t since);           /* 0 = go on */
+void operator_inventory(Engine *e, int64_t since);       /* what the inventory said of it */
+void operator_cancel(Engine *e, const JobKey *key);
+void operator_advance(Engine *e, Job *j);                /* one job: what the two ask for */
+bool operator_holds_back(const Engine *e, const Job *j); /* nothing of it was begun, and nothing is to be */
+void operator_note_end(Engine *e, const Job *j);

@@ -157,6 +157,7 @@ static void job_start_afresh(Engine *e, Job *j) {
                 .look_at = USEC_NEVER,
                 .told_by = USEC_NEVER,
                 .listed_in = j->listed_in,
+                .cancel_wanted = j->cancel_wanted,
                 .retry_at = j->retry_at,
                 .disputes = j->disputes,
         };
@@ -175,6 +176,7 @@ void job_remove(Engine *e, Job *j) {
                 job_start_afresh(e, j);
                 return;
         }
+        operator_note_end(e, j);
         if (j->cloud == CLOUD_OVER)
                 remember_finished(e, &j->key, j->gone ? e->now + GONE_USEC : USEC_NEVER);
         job_take_out(e, j);
@@ -208,6 +210,7 @@ void job_enter_local(Engine *e, Job *j, JobLocal local) {
         engine_log(e, LEVEL_DEBUG, NULL, j, PROTO_STATUS_NONE, "device side: %s → %s", job_local_name(j->local),
                    job_local_name(local));
         j->local = local;
+        j->entered_at = e->now;
         e->moved = true;
         if (local == LOCAL_PLANNED || local == LOCAL_RUNNING || local == LOCAL_DEFERRED || local == LOCAL_FINISHED)
                 job_forget_document(j);

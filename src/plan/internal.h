@@ -57,6 +57,7 @@ struct Plan {
         bool tree;             /* a process of the run may be left */
         PlanWhy why;
         bool cancelled;        /* over in the cloud; the step may end by itself */
+        bool by_operator;      /* not the cloud but the operator of the device cancelled it */
         bool stop;             /* the runner is told to stop: no further step */
         bool exited, signalled;
         int code;

@@ -284,9 +284,10 @@ static void finish(PlanStep *s, const PlanVerdict *v) {
 }
 
 static void finish_canceled(PlanStep *s) {
-        PlanVerdict v = { .status = PROTO_STATUS_CANCELED, .reason = "cancelled, timed out or deleted in the cloud" };
+        PlanVerdict of_cloud = { .status = PROTO_STATUS_CANCELED, .reason = "cancelled, timed out or deleted in the cloud" };
+        PlanVerdict of_operator = { .status = PROTO_STATUS_REJECTED, .reason = "cancelled on the device" };
 
-        finish(s, &v);
+        finish(s, s->p->by_operator ? &of_operator : &of_cloud);
 }
 
 static void finish_interrupted(PlanStep *s, const char *how) {
@@ -523,6 +524,12 @@ static void judge_signal(PlanStep *s) {
 
 static const char near_deadline[] = "timed out: the service's own deadline is near";
 
+/* Cancelled on the device, but allowed to finish, and it was the last step: then all was done. */
+static bool all_is_done(const Plan *p) {
+        return p->by_operator && p->why == WHY_NOTHING && p->exited && !p->signalled && !p->start_error[0] &&
+                plan_outcome(p) == PLAN_OUTCOME_SUCCESS && p->step + 1 == p->config.n_steps;
+}
+
 /* The step is over, or as good as over (STOP): what was it? */
 static void judge(PlanStep *s) {
         const Plan *p = s->p;
@@ -740,6 +747,7 @@ static void on_open(PlanStep *s) {
                 break;
         }
         p->acked = s->event->open != PLAN_OPEN_CANCEL;
+        p->by_operator = s->event->by_operator;
         if (record->phase == RECORD_HAS_RESULT) {
                 open_result(s, &record->result);
         } else if (record->phase != RECORD_NONE) {
@@ -1040,6 +1048,10 @@ static void on_persist_failed(PlanStep *s) {
 
 /* ---- ends from outside ---- */
 
+static const char *cancelled_by(const Plan *p) {
+        return p->by_operator ? "cancelled on the device" : "over in the cloud";
+}
+
 static void cancel_running(PlanStep *s) {
         Plan *p = s->p;
 
@@ -1048,11 +1060,11 @@ static void cancel_running(PlanStep *s) {
         if (current(p)->on_cancel == PLAN_CANCEL_FINISH) {
                 p->cancelled = true;
                 p->progress_dirty = false;
-                plan_add_log(s, LEVEL_INFO, NULL, "over in the cloud; the step may finish, no other starts");
+                plan_add_log(s, LEVEL_INFO, NULL, "%s; the step may finish, no other starts", cancelled_by(p));
                 return;
         }
         p->why = WHY_CANCEL;
-        plan_add_log(s, LEVEL_INFO, NULL, "over in the cloud, stopping the handler");
+        plan_add_log(s, LEVEL_INFO, NULL, "%s, stopping the handler", cancelled_by(p));
         enter_state(s, STATE_STOPPING);
         begin_kill(s);
 }
@@ -1107,6 +1119,7 @@ static void on_ack(PlanStep *s) {
         if (s->p->state == STATE_NEW || s->p->state == STATE_GONE)
                 return;
         s->p->acked = true;
+        s->p->by_operator = false;
         on_cancel(s);
 }
 
@@ -1363,6 +1376,7 @@ static void dispatch(PlanStep *s) {
                 on_persist_failed(s);
                 return;
         case PLAN_EVENT_CANCEL:
+                s->p->by_operator = s->event->by_operator; /* the newest word counts */
                 on_cancel(s);
                 return;
         case PLAN_EVENT_STOP:

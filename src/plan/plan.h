@@ -88,7 +88,7 @@ enum {
 typedef enum PlanOpen {
         PLAN_OPEN_RUN,    /* prepare: go on with what the record says (RECORD_NONE: a new run) */
         PLAN_OPEN_ATTACH, /* attach: the same, but a deferred run only says that it is */
-        PLAN_OPEN_CANCEL, /* over in the cloud: CANCELED, unless there is a result */
+        PLAN_OPEN_CANCEL, /* over in the cloud: CANCELED; by_operator: REJECTED. Unless there is a result */
         PLAN_OPEN_ACK,    /* reported: bury it */
         PLAN_OPEN_DROP,   /* the claim was refused: forget it; as ack if something of it was ever started */
 } PlanOpen;
@@ -111,7 +111,7 @@ typedef enum PlanEventType {
         PLAN_EVENT_TREE_EMPTY,     /* once, after EXITED: no process of the run is left, trailing output is read */
         PLAN_EVENT_PROGRESS,       /* one line of descriptor 3 */
         PLAN_EVENT_PERSIST_FAILED, /* text */
-        PLAN_EVENT_CANCEL,         /* the cloud ended the execution */
+        PLAN_EVENT_CANCEL,         /* the cloud ended the execution; by_operator: the operator of the device wants it to end */
         PLAN_EVENT_STOP,           /* the runner itself is told to stop (SIGTERM): interruption */
         PLAN_EVENT_ATTACH,         /* a new agent connection took over (it sent prepare or attach) */
         PLAN_EVENT_DISCONNECTED,   /* the agent's connection is gone */
@@ -133,7 +133,9 @@ typedef struct PlanEvent {
         size_t text_len;
         bool signalled;
         int code; /* exit code, or signal number */
+        const char *limit; /* EXITED: which limit ended it, in words: a failure, whatever its exit; NULL = none */
         bool tree_empty;
+        bool by_operator;   /* OPEN as a cancel, CANCEL */
         const char *stdout_tail, *stderr_tail; /* raw bytes, EXITED/TREE_EMPTY: the newer wins; may be NULL */
         size_t stdout_len, stderr_len;
         uint64_t stderr_lines;

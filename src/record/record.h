@@ -145,3 +145,14 @@ int record_tombstone_find(RecordStore *s, const JobKey *key, ProtoStatus *ret_st
                           Error *e) MUST_USE;
 /* Name file and first line of what is damaged there, once: it is removed. */
 void record_tombstones_check(RecordStore *s);
+
+/* ---- what an operator asks ---- (history.c) */
+
+/* The newest tombstones of a thing, oldest first; caller frees with wire_ends_free(). None: *ret is NULL. Damaged lines are left out. */
+int record_history(RecordStore *s, const char *thing, size_t newest, WireEnd **ret, size_t *ret_n, Error *e) MUST_USE;
+/* The durable mark STATE/paused-THING: no run that was not begun is prepared while it is there. *ret_since: epoch seconds of its
+ * making, 0 = there is none. record_pause() makes or removes it; doing it twice changes nothing. 0, negative errno. */
+int record_paused(RecordStore *s, const char *thing, int64_t *ret_since, Error *e) MUST_USE;
+int record_pause(RecordStore *s, const char *thing, bool on, int64_t *ret_since, Error *e) MUST_USE;
+/* Is there a file for this key, whatever is in it? */
+bool record_exists(RecordStore *s, const JobKey *key);

@@ -6,6 +6,8 @@
 
 #include "record/record.h"
 
+#define RECORD_TOMBSTONES_NAME "tombstones"
+
 struct RecordStore {
         char *path; /* the state directory, for messages */
         int fd;     /* the state directory */

@@ -16,7 +16,7 @@
 #include "record/record_pure.h"
 #include "record/store.h"
 
-#define TOMBSTONES "tombstones"
+#define TOMBSTONES RECORD_TOMBSTONES_NAME
 
 /* Looking at the whole file at each burial would cost more than the burial: it is looked at when it has grown by so much,
  * and then cut a good deal below its limit. */

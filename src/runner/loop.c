@@ -39,7 +39,7 @@ static bool message_event(Performer *p, const WireMessage *m) {
                 return key_is_ours(p, m);
         case WIRE_CANCEL:
                 if (key_is_ours(p, m))
-                        perform_event(p, PLAN_EVENT_CANCEL);
+                        perform_event_cancel(p, m->by_operator);
                 return key_is_ours(p, m);
         case WIRE_ACK:
                 if (key_is_ours(p, m))
@@ -57,6 +57,11 @@ static bool message_event(Performer *p, const WireMessage *m) {
                 return true;
         case WIRE_NONE:
         case WIRE_INVENTORY:
+        case WIRE_HISTORY:
+        case WIRE_PAUSE:
+        case WIRE_RESUME:
+        case WIRE_PAUSED:
+        case WIRE_ENDS:
         case WIRE_RUNS:
         case WIRE_PLAN:
         case WIRE_REJECTED:
@@ -404,7 +409,7 @@ int run_perform(Run *run, const WireMessage *first) {
         if (r == 0 && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
                 r = -errno;
         if (r == 0) {
-                perform_open(&p, first->type);
+                perform_open(&p, first);
                 perform_run(&p);
                 p.ahead_deadline = clock_boottime_usec() + RUNNER_AHEAD_USEC;
                 r = loop(&p);

@@ -61,10 +61,15 @@ static PlanOpen open_of(WireType asked) {
         return asked == WIRE_DROP ? PLAN_OPEN_DROP : PLAN_OPEN_RUN;
 }
 
-void perform_open(Performer *p, WireType asked) {
+void perform_event_cancel(Performer *p, bool by_operator) {
+        event_push(p, PLAN_EVENT_CANCEL)->event.by_operator = by_operator;
+}
+
+void perform_open(Performer *p, const WireMessage *first) {
         PerformQueued *q = event_push(p, PLAN_EVENT_OPEN);
 
-        q->event.open = open_of(asked);
+        q->event.open = open_of(first->type);
+        q->event.by_operator = first->by_operator;
         q->event.record = &p->run->state;
         if (p->run->refusal[0]) {
                 q->event.text = p->run->refusal;

@@ -50,7 +50,8 @@ typedef struct Performer {
 /* Queue an event; perform_run() feeds what is queued to the plan and carries out what it answers. */
 void perform_event(Performer *p, PlanEventType type);
 void perform_event_seconds(Performer *p, PlanEventType type, uint64_t seconds);
-void perform_open(Performer *p, WireType asked); /* the first event */
+void perform_event_cancel(Performer *p, bool by_operator);
+void perform_open(Performer *p, const WireMessage *first); /* the first event */
 void perform_event_text(Performer *p, PlanEventType type, const char *text, size_t len);
 /* EXITED, TREE_EMPTY: with the ends of the output as they are when its turn comes; status as waitpid() gives it. */
 void perform_event_output(Performer *p, PlanEventType type, int status);

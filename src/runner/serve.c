@@ -39,7 +39,7 @@ static void request_done(Request *q) {
 
 static bool is_request(WireType t) {
         return t == WIRE_INVENTORY || t == WIRE_PREPARE || t == WIRE_ATTACH || t == WIRE_CANCEL ||
-               t == WIRE_ACK || t == WIRE_DROP;
+               t == WIRE_ACK || t == WIRE_DROP || t == WIRE_HISTORY || t == WIRE_PAUSE || t == WIRE_RESUME;
 }
 
 /* 1 = q->message is there; 0 = the agent went away; negative: said in the log. */
@@ -192,11 +192,11 @@ static int refuse(Request *q, const char *reason) {
 
 /* ---- the answers ---- */
 
-static int tell_runs(Request *q, WireRun *runs, size_t n) {
+static int tell_runs(Request *q, WireRun *runs, size_t n, int64_t paused_since) {
         size_t at = 0;
 
         do {
-                WireMessage m = { .type = WIRE_RUNS };
+                WireMessage m = { .type = WIRE_RUNS, .paused_since = paused_since };
                 int r;
 
                 m.runs = runs + at;
@@ -301,10 +301,13 @@ static size_t leave_out_local(Request *q, RecordStore *store, WireRun *runs, siz
 static int inventory(Request *q) {
         RecordStore *store CLEANUP(record_store_free) = NULL;
         WireRun *runs CLEANUP_FREE = NULL;
+        int64_t paused_since = 0;
         Error e = {};
         size_t n = 0;
         int r = record_store_open(q->config->state_directory, &store, &e);
 
+        if (r == 0)
+                r = record_paused(store, q->message.key.thing, &paused_since, &e);
         if (r == 0)
                 r = record_store_list(store, q->message.key.thing, &runs, &n, &e);
         if (r < 0) {
@@ -313,10 +316,87 @@ static int inventory(Request *q) {
                 return refuse(q, e.text);
         }
         n = leave_out_local(q, store, runs, n);
-        r = tell_runs(q, runs, n);
+        r = tell_runs(q, runs, n, paused_since);
         remove_torn(q, store);
         record_tombstones_check(store);
         return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+/* ---- what an operator asks, by way of the agent ---- */
+
+/* As many entries as fit a packet. */
+static int tell_some_ends(Request *q, WireEnd *ends, size_t n, size_t *ret_told) {
+        for (size_t some = MIN_OF(n, (size_t) WIRE_ENDS_MAX);; some = (some + 1) / 2) {
+                WireMessage m = { .type = WIRE_ENDS, .ends = ends, .n_ends = some, .more = some < n };
+                int r = conn_send(q->conn, &m);
+
+                if (r == -EMSGSIZE && some > 1)
+                        continue;
+                *ret_told = some;
+                return r;
+        }
+}
+
+static int tell_ends(Request *q, WireEnd *ends, size_t n) {
+        size_t at = 0, told;
+
+        do {
+                int r = tell_some_ends(q, ends + at, n - at, &told);
+
+                if (r < 0)
+                        return r;
+                at += told;
+                conn_drain(q->conn); /* a long one is more than may wait in the queue */
+        } while (at < n);
+        return 0;
+}
+
+static int history(Request *q) {
+        RecordStore *store CLEANUP(record_store_free) = NULL;
+        WireEnd *ends = NULL;
+        Error e = {};
+        size_t n = 0;
+        int r = record_store_open(q->config->state_directory, &store, &e);
+
+        if (r == 0)
+                r = record_history(store, q->message.key.thing, q->message.count, &ends, &n, &e);
+        if (r < 0)
+                return refuse(q, e.text);
+        r = tell_ends(q, ends, n);
+        wire_ends_free(ends, n);
+        return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static int pause_or_resume(Request *q) {
+        RecordStore *store CLEANUP(record_store_free) = NULL;
+        WireMessage answer = { .type = WIRE_PAUSED };
+        Error e = {};
+        int r = record_store_open(q->config->state_directory, &store, &e);
+
+        if (r == 0)
+                r = record_pause(store, q->message.key.thing, q->message.type == WIRE_PAUSE, &answer.paused_since, &e);
+        if (r < 0)
+                return refuse(q, e.text);
+        r = conn_send(q->conn, &answer);
+        conn_drain(q->conn);
+        return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+/* ---- runs ---- */
+
+/* Whatever was begun goes on to its end, retries and reboots included; so does what iot-jobsctl runs itself. 1 = go on. */
+static int check_pause(const Request *q, RecordStore *store, WireMessage *answer, Error *e) {
+        int64_t since = 0;
+        int r;
+
+        if (q->message.type != WIRE_PREPARE || q->message.key.queued_at == RUNNER_LOCAL_QUEUED_AT)
+                return 1;
+        r = record_paused(store, q->message.key.thing, &since, e);
+        if (r < 0 || since == 0 || record_exists(store, &q->message.key))
+                return r < 0 ? r : 1;
+        (void) answer_set(answer, WIRE_UNABLE, "", "%s", "paused by the operator of the device");
+        answer->paused_since = since;
+        return 0;
 }
 
 /* 1 = the key is ours; 0 = its live runner has the connection now; negative errno. */
@@ -364,10 +444,13 @@ static int serve_run(Request *q) {
                 return EXIT_SUCCESS;
         if (r > 0)
                 r = record_store_open(q->config->state_directory, &run.store, &e);
+        if (r == 0)
+                r = check_pause(q, run.store, &answer, &e);
         if (r < 0)
                 return refuse_run(q, e.text);
         run.conn = TAKE(q->conn);
-        r = run_prepare(&run, &q->message, &answer);
+        if (r > 0)
+                r = run_prepare(&run, &q->message, &answer);
         if (r > 0)
                 return run_perform(&run, &q->message);
         if (r == 0 && answer.type != WIRE_NONE) {
@@ -375,6 +458,16 @@ static int serve_run(Request *q) {
                 conn_drain(run.conn);
         }
         return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static int serve_request(Request *q) {
+        WireType asked = q->message.type;
+
+        if (asked == WIRE_INVENTORY)
+                return inventory(q);
+        if (asked == WIRE_HISTORY)
+                return history(q);
+        return asked == WIRE_PAUSE || asked == WIRE_RESUME ? pause_or_resume(q) : serve_run(q);
 }
 
 int serve(int fd, const char *config_file) {
@@ -396,5 +489,5 @@ int serve(int fd, const char *config_file) {
         log_set_level(q.config->log_level);
         if (!peer_is_agent(&q))
                 return refuse(&q, "");
-        return q.message.type == WIRE_INVENTORY ? inventory(&q) : serve_run(&q);
+        return serve_request(&q);
 }

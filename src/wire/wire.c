@@ -23,6 +23,10 @@ enum {
         HAS_RUNS = 1 << 10,
         HAS_MAX_SECONDS = 1 << 11,
         HAS_SECONDS = 1 << 12,
+        HAS_COUNT = 1 << 13,
+        HAS_OPERATOR = 1 << 14, /* absent = false */
+        HAS_PAUSED = 1 << 15,   /* absent = not */
+        HAS_ENDS = 1 << 16,
 };
 
 static const struct {
@@ -34,21 +38,26 @@ static const struct {
         [WIRE_PREPARE] = { "prepare", HAS_KEY | HAS_DOCUMENT },
         [WIRE_GO] = { "go", 0 },
         [WIRE_ATTACH] = { "attach", HAS_KEY },
-        [WIRE_CANCEL] = { "cancel", HAS_KEY },
+        [WIRE_CANCEL] = { "cancel", HAS_KEY | HAS_OPERATOR },
         [WIRE_ACK] = { "ack", HAS_KEY },
         [WIRE_DROP] = { "drop", HAS_KEY },
         [WIRE_TOLD] = { "told", 0 },
         [WIRE_DEADLINE] = { "deadline", HAS_SECONDS },
-        [WIRE_RUNS] = { "runs", HAS_RUNS },
+        [WIRE_HISTORY] = { "history", HAS_THING | HAS_COUNT },
+        [WIRE_PAUSE] = { "pause", HAS_THING },
+        [WIRE_RESUME] = { "resume", HAS_THING },
+        [WIRE_RUNS] = { "runs", HAS_RUNS | HAS_PAUSED },
         [WIRE_PLAN] = { "plan", HAS_CLAIM | HAS_PLAN | HAS_MAX_SECONDS | HAS_DETAILS },
         [WIRE_REJECTED] = { "rejected", HAS_REASON | HAS_PATH },
-        [WIRE_UNABLE] = { "unable", HAS_REASON },
+        [WIRE_UNABLE] = { "unable", HAS_REASON | HAS_PAUSED },
         [WIRE_NO_RECORD] = { "noRecord", 0 },
         [WIRE_ATTACHED] = { "attached", HAS_CLAIM | HAS_STATE },
         [WIRE_PROGRESS] = { "progress", HAS_DETAILS },
         [WIRE_RESULT] = { "result", HAS_STATUS | HAS_DETAILS },
         [WIRE_DEFERRED] = { "deferred", HAS_SECONDS | HAS_MAX_SECONDS | HAS_DETAILS },
         [WIRE_REBOOTING] = { "rebooting", HAS_MAX_SECONDS | HAS_DETAILS },
+        [WIRE_PAUSED] = { "paused", HAS_PAUSED },
+        [WIRE_ENDS] = { "ends", HAS_ENDS },
 };
 
 static const char *const run_state_names[WIRE_RUN_STATE_COUNT] = {
@@ -154,6 +163,37 @@ static int put_runs(json_t *o, const WireMessage *m) {
         return r < 0 ? r : put(o, "more", json_boolean(m->more));
 }
 
+static int put_ends(json_t *o, const WireMessage *m) {
+        json_t *list = json_array();
+        int r = put(o, "ends", list);
+
+        for (size_t i = 0; r == 0 && i < m->n_ends; i++) {
+                const WireEnd *end = &m->ends[i];
+                json_t *entry = json_object();
+
+                if (!entry || json_array_append_new(list, entry) < 0)
+                        return -ENOMEM;
+                r = put_key(entry, &end->key);
+                if (r == 0)
+                        r = put(entry, "at", json_integer((json_int_t) end->at));
+                if (r == 0)
+                        r = put(entry, "status", json_string(proto_status_name(end->status)));
+                if (r == 0)
+                        r = put_details(entry, &end->details);
+        }
+        return r < 0 ? r : put(o, "more", json_boolean(m->more));
+}
+
+static bool ends_valid(const WireMessage *m) {
+        if (m->n_ends > WIRE_ENDS_MAX)
+                return false;
+        for (size_t i = 0; i < m->n_ends; i++)
+                if (!key_whole(&m->ends[i].key) || !wire_result_status_valid(m->ends[i].status) ||
+                    proto_details_check(&m->ends[i].details, NULL) < 0)
+                        return false;
+        return true;
+}
+
 static bool runs_valid(const WireMessage *m) {
         if (m->n_runs > WIRE_RUNS_MAX)
                 return false;
@@ -189,6 +229,12 @@ static bool message_valid(const WireMessage *m, unsigned has) {
                 return false;
         if ((has & HAS_REASON) && m->reason[0] == '\0')
                 return false;
+        if ((has & HAS_COUNT) && m->count > WIRE_HISTORY_MAX)
+                return false;
+        if ((has & HAS_PAUSED) && m->paused_since < 0)
+                return false;
+        if ((has & HAS_ENDS) && !ends_valid(m))
+                return false;
         return !(has & HAS_RUNS) || runs_valid(m);
 }
 
@@ -223,6 +269,14 @@ static int put_members(json_t *o, const WireMessage *m, unsigned has) {
                 r = put_text(o, "path", m->path, sizeof m->path);
         if (r == 0 && (has & HAS_RUNS))
                 r = put_runs(o, m);
+        if (r == 0 && (has & HAS_ENDS))
+                r = put_ends(o, m);
+        if (r == 0 && (has & HAS_COUNT))
+                r = put(o, "count", json_integer((json_int_t) m->count));
+        if (r == 0 && (has & HAS_OPERATOR) && m->by_operator)
+                r = put(o, "byOperator", json_true());
+        if (r == 0 && (has & HAS_PAUSED) && m->paused_since > 0)
+                r = put(o, "pausedSince", json_integer((json_int_t) m->paused_since));
         return r;
 }
 
@@ -368,7 +422,7 @@ static int take_plan(const json_t *o, WireMessage *m, Error *e) {
         return r;
 }
 
-static int take_seconds(const json_t *o, const char *where, const char *name, uint64_t max, uint64_t *ret, Error *e) {
+static int take_number(const json_t *o, const char *where, const char *name, uint64_t max, uint64_t *ret, Error *e) {
         int64_t v = 0;
         int r = need_int(o, where, name, 0, (int64_t) max, &v, e);
 
@@ -377,22 +431,22 @@ static int take_seconds(const json_t *o, const char *where, const char *name, ui
         return r;
 }
 
-static int take_status(const json_t *o, ProtoStatus *ret, Error *e) {
+static int take_status(const json_t *o, const char *where, ProtoStatus *ret, Error *e) {
         const char *s = NULL;
-        int r = need_string(o, "", "status", &s, e);
+        int r = need_string(o, where, "status", &s, e);
 
         if (r < 0)
                 return r;
         *ret = proto_status_parse(s);
         return wire_result_status_valid(*ret)
                 ? 0
-                : bad("", "status", "SUCCEEDED, FAILED, REJECTED or CANCELED", e);
+                : bad(where, "status", "SUCCEEDED, FAILED, REJECTED or CANCELED", e);
 }
 
-static int take_details(const json_t *o, ProtoDetails *ret, Error *e) {
+static int take_details(const json_t *o, const char *where, ProtoDetails *ret, Error *e) {
         const char *key;
         json_t *map = NULL, *value;
-        int r = need(json_get_object(o, "details", "", &map, e), "", "details", e);
+        int r = need(json_get_object(o, "details", where, &map, e), where, "details", e);
 
         if (r < 0)
                 return r;
@@ -454,12 +508,63 @@ static int take_runs(const json_t *o, WireMessage *m, Error *e) {
                 if (r == 0)
                         r = take_claim(entry, where, m->runs[i].claim, e);
                 if (r == 0 && m->runs[i].state == WIRE_RUN_DEFERRED)
-                        r = take_seconds(entry, where, "seconds", WIRE_WAIT_MAX, &m->runs[i].seconds, e);
+                        r = take_number(entry, where, "seconds", WIRE_WAIT_MAX, &m->runs[i].seconds, e);
                 if (r < 0)
                         return r;
                 m->n_runs = i + 1;
         }
         return 0;
+}
+
+static int take_end(const json_t *entry, const char *where, WireEnd *ret, Error *e) {
+        int r = take_key(entry, where, &ret->key, e);
+
+        if (r == 0)
+                r = need_int(entry, where, "at", INT64_MIN, INT64_MAX, &ret->at, e);
+        if (r == 0)
+                r = take_status(entry, where, &ret->status, e);
+        return r < 0 ? r : take_details(entry, where, &ret->details, e);
+}
+
+static int take_ends(const json_t *o, WireMessage *m, Error *e) {
+        json_t *list = NULL;
+        size_t n;
+        int r = need(json_get_array(o, "ends", "", &list, e), "", "ends", e);
+
+        if (r == 0)
+                r = need(json_get_bool(o, "more", "", &m->more, e), "", "more", e);
+        if (r < 0)
+                return r;
+        n = json_array_size(list);
+        if (n > WIRE_ENDS_MAX)
+                return bad("", "ends", "at most 16 entries", e);
+        if (n == 0)
+                return 0;
+        m->ends = calloc(n, sizeof *m->ends);
+        if (!m->ends)
+                return -ENOMEM;
+        for (size_t i = 0; i < n && r == 0; i++) {
+                const json_t *entry = json_array_get(list, i);
+                char where[32];
+
+                (void) snprintf(where, sizeof where, "ends[%zu].", i);
+                if (!json_is_object(entry))
+                        return bad(where, "", "an object", e);
+                m->n_ends = i + 1; /* what it has got by now is freed with the message */
+                r = take_end(entry, where, &m->ends[i], e);
+        }
+        return r;
+}
+
+/* What may be left out. */
+static int take_optional(const json_t *o, unsigned has, WireMessage *m, Error *e) {
+        int r = 0;
+
+        if (has & HAS_OPERATOR)
+                r = json_get_bool(o, "byOperator", "", &m->by_operator, e);
+        if (r >= 0 && (has & HAS_PAUSED))
+                r = json_get_int(o, "pausedSince", "", 0, INT64_MAX, &m->paused_since, e);
+        return r < 0 ? -EBADMSG : 0;
 }
 
 static int take_document(const json_t *o, const char *body, size_t len, WireMessage *m, Error *e) {
@@ -492,22 +597,30 @@ static int take_members(const json_t *o, const char *body, size_t body_len, Wire
         if (r == 0 && (has & HAS_PLAN))
                 r = take_plan(o, m, e);
         if (r == 0 && (has & HAS_MAX_SECONDS))
-                r = take_seconds(o, "", "maxSeconds", WIRE_SECONDS_MAX, &m->max_seconds, e);
+                r = take_number(o, "", "maxSeconds", WIRE_SECONDS_MAX, &m->max_seconds, e);
         if (r == 0 && (has & HAS_SECONDS))
-                r = take_seconds(o, "", "seconds", WIRE_WAIT_MAX, &m->seconds, e);
+                r = take_number(o, "", "seconds", WIRE_WAIT_MAX, &m->seconds, e);
         if (r == 0 && (has & HAS_STATE))
                 r = take_run_state(o, "", &m->state, e);
         if (r == 0 && (has & HAS_STATUS))
-                r = take_status(o, &m->status, e);
+                r = take_status(o, "", &m->status, e);
         if (r == 0 && (has & HAS_DETAILS))
-                r = take_details(o, &m->details, e);
+                r = take_details(o, "", &m->details, e);
         if (r == 0 && (has & HAS_REASON))
                 r = take_text(o, "reason", false, m->reason, sizeof m->reason, e);
         if (r == 0 && (has & HAS_PATH))
                 r = take_text(o, "path", true, m->path, sizeof m->path, e);
         if (r == 0 && (has & HAS_RUNS))
                 r = take_runs(o, m, e);
-        return r;
+        if (r == 0 && (has & HAS_ENDS))
+                r = take_ends(o, m, e);
+        if (r == 0 && (has & HAS_COUNT)) {
+                uint64_t count = 0;
+
+                r = take_number(o, "", "count", WIRE_HISTORY_MAX, &count, e);
+                m->count = (uint32_t) count;
+        }
+        return r < 0 ? r : take_optional(o, has, m, e);
 }
 
 static WireType type_parse(const char *name) {
@@ -546,13 +659,33 @@ int wire_decode(const char *packet, size_t len, WireMessage *ret, Error *e) {
 
 /* ---- ownership ---- */
 
+static int copy_ends(WireMessage *to, const WireMessage *from) {
+        if (from->n_ends == 0)
+                return 0;
+        to->ends = calloc(from->n_ends, sizeof *to->ends);
+        if (!to->ends)
+                return -ENOMEM;
+        for (size_t i = 0; i < from->n_ends; i++) {
+                to->ends[i] = from->ends[i];
+                to->ends[i].details = (ProtoDetails) {};
+                to->n_ends = i + 1;
+                if (proto_details_copy(&to->ends[i].details, &from->ends[i].details) < 0)
+                        return -ENOMEM;
+        }
+        return 0;
+}
+
 int wire_message_copy(WireMessage *to, const WireMessage *from) {
         WireMessage m CLEANUP_WIRE = *from;
         int r;
 
         m.details = (ProtoDetails) {};
         m.runs = NULL;
+        m.ends = NULL;
+        m.n_ends = 0;
         r = proto_details_copy(&m.details, &from->details);
+        if (r == 0)
+                r = copy_ends(&m, from);
         if (r < 0)
                 return r;
         if (from->n_runs > 0) {
@@ -566,8 +699,15 @@ int wire_message_copy(WireMessage *to, const WireMessage *from) {
         return 0;
 }
 
+void wire_ends_free(WireEnd *ends, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                proto_details_done(&ends[i].details);
+        free(ends);
+}
+
 void wire_message_done(WireMessage *m) {
         proto_details_done(&m->details);
         free(m->runs);
+        wire_ends_free(m->ends, m->n_ends);
         *m = (WireMessage) {};
 }

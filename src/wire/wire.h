@@ -15,6 +15,8 @@ enum {
         WIRE_PATH_MAX = 256,
         WIRE_STEPS_MAX = 65535,
         WIRE_FIRST_PACKET_SEC = 5, /* a connection without a valid first packet is closed after this */
+        WIRE_ENDS_MAX = 16,          /* entries of one `ends` packet; more follow */
+        WIRE_HISTORY_MAX = 100000,   /* the newest so many executions may be asked for */
 };
 #define WIRE_SECONDS_MAX (INT64_MAX / 2)          /* max_seconds */
 #define WIRE_WAIT_MAX    (UINT64_C(366) * 86400)  /* seconds */
@@ -32,11 +34,14 @@ typedef enum WireType {
         WIRE_DROP,      /* key; the claim was refused: forget the record. Started after all: stop, tombstone. No answer: EOF */
         WIRE_TOLD,      /* the cloud knows of the reboot, or cannot be told: go on with it */
         WIRE_DEADLINE,  /* seconds: so long does the service wait for the execution; the newest one counts */
+        WIRE_HISTORY,  /* {thing}, count: the executions that are over, the newest so many */
+        WIRE_PAUSE,    /* {thing}: from now on, and across restarts, no run that was not begun is prepared */
+        WIRE_RESUME,   /* {thing}: the opposite */
         /* runner → agent */
-        WIRE_RUNS,     /* answer to inventory: runs, more */
+        WIRE_RUNS,     /* answer to inventory: runs, more, paused_since */
         WIRE_PLAN,     /* durable: claim, phase, steps, max_seconds, details (for the claim update) */
         WIRE_REJECTED, /* for good: reason, path */
-        WIRE_UNABLE,   /* not now: reason */
+        WIRE_UNABLE,   /* not now: reason; because it is paused: paused_since */
         WIRE_NO_RECORD, /* answer to attach and cancel: neither a record nor a tombstone has this key */
         WIRE_ATTACHED, /* the run is live and past `go`: claim, state */
         WIRE_PROGRESS, /* details */
@@ -45,6 +50,8 @@ typedef enum WireType {
                         * document read afresh goes on with it, once it is due */
         WIRE_REBOOTING, /* durable: max_seconds, details. The device reboots when `told` came, or after a while without it, and
                          * when no other run is left; nothing new may start */
+        WIRE_PAUSED,   /* answer to pause and resume, durable: paused_since */
+        WIRE_ENDS,     /* answer to history: ends, oldest first, more */
         WIRE_TYPE_COUNT,
 } WireType;
 
@@ -74,9 +81,18 @@ typedef struct WireRun {
         uint64_t seconds; /* DEFERRED: until it is due */
 } WireRun;
 
+/* What is kept of an execution that is over. */
+typedef struct WireEnd {
+        JobKey key;
+        int64_t at; /* epoch seconds */
+        ProtoStatus status;
+        ProtoDetails details; /* owned: claim, step, reason, exitCode, signal */
+} WireEnd;
+void wire_ends_free(WireEnd *ends, size_t n); /* with their details; NULL is fine */
+
 typedef struct WireMessage {
         WireType type;
-        JobKey key; /* INVENTORY: only key.thing */
+        JobKey key; /* INVENTORY, HISTORY, PAUSE, RESUME: only key.thing */
         /* PREPARE: borrowed. With document_len > LIMIT_DOCUMENT only the length travels: decoded as NULL, it stands for a
          * document too large to be sent. */
         const char *document;
@@ -93,7 +109,12 @@ typedef struct WireMessage {
         char path[WIRE_PATH_MAX]; /* JSON path of the fault, may be "" */
         WireRun *runs;            /* owned */
         size_t n_runs;
-        bool more; /* another `runs` packet follows */
+        bool more; /* another `runs` or `ends` packet follows */
+        WireEnd *ends; /* owned */
+        size_t n_ends;
+        uint32_t count;       /* HISTORY */
+        bool by_operator;     /* CANCEL */
+        int64_t paused_since; /* RUNS, UNABLE, PAUSED: epoch seconds; 0 = not paused */
 } WireMessage;
 
 const char *wire_type_name(WireType t);

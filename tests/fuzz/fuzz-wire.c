@@ -24,8 +24,19 @@ static bool runs_equal(const WireMessage *a, const WireMessage *b) {
         return true;
 }
 
+static bool ends_equal(const WireMessage *a, const WireMessage *b) {
+        if (a->n_ends != b->n_ends)
+                return false;
+        for (size_t i = 0; i < a->n_ends; i++)
+                if (!job_key_equal(&a->ends[i].key, &b->ends[i].key) || a->ends[i].at != b->ends[i].at ||
+                    a->ends[i].status != b->ends[i].status || !proto_details_equal(&a->ends[i].details, &b->ends[i].details))
+                        return false;
+        return true;
+}
+
 static bool equal(const WireMessage *a, const WireMessage *b) {
-        return a->type == b->type && job_key_equal(&a->key, &b->key) && a->document_len == b->document_len &&
+        return a->count == b->count && a->by_operator == b->by_operator && a->paused_since == b->paused_since && ends_equal(a, b) &&
+                a->type == b->type && job_key_equal(&a->key, &b->key) && a->document_len == b->document_len &&
                 !a->document == !b->document &&
                 (!a->document || memcmp(a->document, b->document, a->document_len) == 0) && strcmp(a->claim, b->claim) == 0 &&
                 a->phase == b->phase && a->steps == b->steps && a->max_seconds == b->max_seconds && a->seconds == b->seconds &&

@@ -624,6 +624,11 @@ static void say(World *w, Runner *r, const WireMessage *m) {
         case WIRE_REBOOTING:
         case WIRE_NONE:
         case WIRE_INVENTORY:
+        case WIRE_HISTORY:
+        case WIRE_PAUSE:
+        case WIRE_RESUME:
+        case WIRE_PAUSED:
+        case WIRE_ENDS:
         case WIRE_RUNS:
         case WIRE_PLAN:
         case WIRE_REJECTED:

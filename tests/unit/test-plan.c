@@ -318,14 +318,15 @@ static void script_record(char how, RecordState *ret) {
         (void) strcpy(attempt->boot_id, boot);
 }
 
-/* [c|a|d|t]open[RECORD][=|-][~]: how the life begins (t: by an attach) and what the record says; =: with another document than the
+/* [c|o|a|d|t]open[RECORD][=|-][~]: how the life begins (t: by an attach, o: by a cancel of the operator) and what the record says; =: with another document than the
  * record's, -: of the same length, ~: which is refused. */
 static bool script_open(Bench *b, const char *word) {
         RecordState record CLEANUP_RECORD_STATE = { .key = b->config.key, .claim = "OldClaim" };
         PlanEvent event = { .type = PLAN_EVENT_OPEN, .record = &record };
         const char *at = word;
 
-        event.open = *at == 'c'   ? PLAN_OPEN_CANCEL
+        event.by_operator = *at == 'o' && at[1] == 'o';
+        event.open = *at == 'c' || event.by_operator ? PLAN_OPEN_CANCEL
                      : *at == 'a' ? PLAN_OPEN_ACK
                      : *at == 'd' ? PLAN_OPEN_DROP
                      : *at == 't' ? PLAN_OPEN_ATTACH
@@ -392,7 +393,9 @@ static void script_event(Bench *b, const char *word) {
                         feed(b, (PlanEvent) { .type = plain[i].type });
                         return;
                 }
-        if (strncmp(word, "deadline", 8) == 0) {
+        if (strcmp(word, "ocancel") == 0) {
+                feed(b, (PlanEvent) { .type = PLAN_EVENT_CANCEL, .by_operator = true });
+        } else if (strncmp(word, "deadline", 8) == 0) {
                 feed(b, (PlanEvent) { .type = PLAN_EVENT_DEADLINE, .seconds = strtoull(word + 8, NULL, 10) });
         } else if (strcmp(word, "noreboot") == 0) {
                 feed(b, (PlanEvent) { .type = PLAN_EVENT_REBOOT_FAILED, .text = "systemctl: no such file", .text_len = 23 });
@@ -508,6 +511,21 @@ static const struct {
         { "rerun open go slot forked stop cancel empty", TO_RUN " TERM P:CANCELED T:CANCELED exit" },
 
         /* ack before a result: over in the cloud, no answer wanted */
+        /* by the operator of the device: the cloud is told, whatever happens to runner and agent */
+        { "open ocancel ack", "P:prepared T:plan-run P:REJECTED T:REJECTED bury:REJECTED exit" },
+        { "open go slot forked ocancel sig15. empty ack", TO_RUN " TERM P:REJECTED T:REJECTED bury:REJECTED exit" },
+        { "open go slot forked ocancel exit0. empty", TO_RUN " TERM P:REJECTED T:REJECTED" },
+        { "open go slot forked ocancel cancel sig15. empty", TO_RUN " TERM P:CANCELED T:CANCELED" },
+        { "open go slot forked cancel ocancel sig15. empty", TO_RUN " TERM P:REJECTED T:REJECTED" },
+        { "open go slot forked ocancel ack sig15. empty", TO_RUN " TERM bury:CANCELED exit" },
+        { "open go slot forked ocancel stop sig15. empty", TO_RUN " TERM P:REJECTED T:REJECTED exit" },
+        { "open go slot forked exit75. empty ocancel", TO_RUN " P:deferred0.1/1+60 T:deferred+60 exit" },
+        { "oopenD ack", "P:REJECTED T:REJECTED bury:REJECTED exit" },
+        { "oopenS ack", "P:REJECTED T:REJECTED bury:REJECTED exit" },
+        { "finish open go slot forked ocancel exit0. empty", TO_RUN " P:SUCCEEDED T:SUCCEEDED" },
+        { "finish open go slot forked ocancel exit3. empty", TO_RUN " P:REJECTED T:REJECTED" },
+        { "finish open go slot forked ocancel exit75. empty", TO_RUN " P:REJECTED T:REJECTED" },
+        { "finish 2steps open go slot forked ocancel exit0. empty", TO_RUN " P:REJECTED T:REJECTED" },
         { "open ack", "P:prepared T:plan-run bury:CANCELED exit" },
         { "open go ack", TO_GO " bury:CANCELED exit" },
         { "open go slot ack", TO_FORK " KILL bury:CANCELED exit" },

@@ -40,16 +40,39 @@ static void fill(WireMessage *m, WireType type) {
                 m->max_seconds = 0;
                 set(m, "claim", "12345678");
                 break;
-        case WIRE_INVENTORY:
+        case WIRE_HISTORY:
+                m->count = 512;
                 (void) strcpy(m->key.thing, key.thing);
+                break;
+        case WIRE_INVENTORY:
+        case WIRE_PAUSE:
+        case WIRE_RESUME:
+                (void) strcpy(m->key.thing, key.thing);
+                break;
+        case WIRE_PAUSED:
+                m->paused_since = 1700000000;
+                break;
+        case WIRE_ENDS:
+                m->ends = calloc(WIRE_ENDS_MAX, sizeof *m->ends);
+                for (m->n_ends = 0; m->n_ends < WIRE_ENDS_MAX; m->n_ends++) {
+                        WireEnd *end = &m->ends[m->n_ends];
+
+                        *end = (WireEnd) { .key = key, .at = 1700000000 - (int64_t) m->n_ends, .status = PROTO_STATUS_FAILED };
+                        end->key.number = (int64_t) m->n_ends + 1;
+                        ck_assert_int_eq(proto_details_set(&end->details, "reason", "exited with status 3"), 0);
+                }
+                m->more = true;
                 break;
         case WIRE_PREPARE:
                 m->document = "{\"a\":\n\"\xC3\xA4\"}";
                 m->document_len = strlen(m->document);
                 m->key = key;
                 break;
-        case WIRE_ATTACH:
         case WIRE_CANCEL:
+                m->by_operator = true;
+                m->key = key;
+                break;
+        case WIRE_ATTACH:
         case WIRE_ACK:
         case WIRE_DROP:
                 m->key = key;
@@ -79,6 +102,7 @@ static void fill(WireMessage *m, WireType type) {
                 break;
         case WIRE_UNABLE:
                 (void) strcpy(m->reason, "cannot write \"x\": No space left on device");
+                m->paused_since = 1;
                 break;
         case WIRE_ATTACHED:
                 (void) strcpy(m->claim, "ZZZZZZZZ");
@@ -118,6 +142,16 @@ static void assert_equal(const WireMessage *a, const WireMessage *b) {
                 ck_assert_str_eq(a->runs[i].claim, b->runs[i].claim);
                 ck_assert_uint_eq(a->runs[i].seconds, b->runs[i].seconds);
         }
+        ck_assert_uint_eq(a->n_ends, b->n_ends);
+        for (size_t i = 0; i < a->n_ends; i++) {
+                ck_assert(job_key_equal(&a->ends[i].key, &b->ends[i].key));
+                ck_assert_int_eq(a->ends[i].at, b->ends[i].at);
+                ck_assert_int_eq(a->ends[i].status, b->ends[i].status);
+                ck_assert(proto_details_equal(&a->ends[i].details, &b->ends[i].details));
+        }
+        ck_assert_uint_eq(a->count, b->count);
+        ck_assert_int_eq(a->by_operator, b->by_operator);
+        ck_assert_int_eq(a->paused_since, b->paused_since);
 }
 
 START_TEST(round_trip) {
@@ -294,6 +328,19 @@ static const struct {
         { "{\"type\":\"told\"}\nx", "packet" },
         { "{\"type\":\"runs\",\"runs\":[{\"key\":" KEY ",\"claim\":\"12345678\",\"state\":\"deferred\"}],\"more\":false}",
           "runs[0].seconds" },
+        { "{\"type\":\"history\",\"thing\":\"t\"}", "count" },
+        { "{\"type\":\"history\",\"thing\":\"t\",\"count\":100001}", "count" },
+        { "{\"type\":\"pause\"}", "thing" },
+        { "{\"type\":\"paused\",\"pausedSince\":-1}", "pausedSince" },
+        { "{\"type\":\"runs\",\"runs\":[],\"more\":false,\"pausedSince\":true}", "pausedSince" },
+        { "{\"type\":\"cancel\",\"key\":" KEY ",\"byOperator\":1}", "byOperator" },
+        { "{\"type\":\"ends\",\"more\":false}", "ends" },
+        { "{\"type\":\"ends\",\"ends\":[]}", "more" },
+        { "{\"type\":\"ends\",\"ends\":[1],\"more\":false}", "ends[0]" },
+        { "{\"type\":\"ends\",\"ends\":[{\"key\":" KEY ",\"status\":\"FAILED\",\"details\":{}}],\"more\":false}", "ends[0].at" },
+        { "{\"type\":\"ends\",\"ends\":[{\"key\":" KEY ",\"at\":1,\"status\":\"QUEUED\",\"details\":{}}],\"more\":false}", "ends[0].status" },
+        { "{\"type\":\"ends\",\"ends\":[{\"key\":" KEY ",\"at\":1,\"status\":\"FAILED\",\"details\":{\"a\":\"x\"}},"
+          "{\"key\":" KEY ",\"at\":1,\"status\":\"FAILED\"}],\"more\":false}", "ends[1].details" },
         { "{\"type\":\"runs\",\"more\":false}", "runs" },
         { "{\"type\":\"runs\",\"runs\":[]}", "more" },
         { "{\"type\":\"runs\",\"runs\":[1],\"more\":false}", "runs[0]" },
@@ -358,7 +405,7 @@ START_TEST(encoder_refuses_what_the_decoder_would) {
                 Buf b CLEANUP_BUF = {};
                 /* Empty is good only where nothing, or only numbers, details, runs or a document that is there, is needed. */
                 bool fits = t == WIRE_GO || t == WIRE_NO_RECORD || t == WIRE_PROGRESS || t == WIRE_RUNS || t == WIRE_TOLD ||
-                        t == WIRE_DEADLINE || t == WIRE_DEFERRED || t == WIRE_REBOOTING;
+                        t == WIRE_DEADLINE || t == WIRE_DEFERRED || t == WIRE_REBOOTING || t == WIRE_PAUSED || t == WIRE_ENDS;
 
                 ck_assert_msg(wire_encode(&m, &b) == (fits ? 0 : -EINVAL), "type %d", t);
                 ck_assert(fits || b.len == 0);
@@ -388,6 +435,19 @@ START_TEST(encoder_checks_values) {
         m.key.queued_at = 1;
         m.key.number = 0;
         ck_assert_int_eq(wire_encode(&m, &b), -EINVAL);
+        m = (WireMessage) { .type = WIRE_PAUSED, .paused_since = -1 };
+        ck_assert_int_eq(wire_encode(&m, &b), -EINVAL);
+        m = (WireMessage) { .type = WIRE_HISTORY, .key = key, .count = WIRE_HISTORY_MAX + 1 };
+        ck_assert_int_eq(wire_encode(&m, &b), -EINVAL);
+        WireEnd ends[WIRE_ENDS_MAX + 1] = { { .key = key, .status = PROTO_STATUS_QUEUED } };
+        m = (WireMessage) { .type = WIRE_ENDS, .ends = ends, .n_ends = 1 };
+        ck_assert_int_eq(wire_encode(&m, &b), -EINVAL);
+        for (m.n_ends = 0; m.n_ends <= WIRE_ENDS_MAX; m.n_ends++)
+                ends[m.n_ends] = (WireEnd) { .key = key, .status = PROTO_STATUS_FAILED };
+        ck_assert_int_eq(wire_encode(&m, &b), -EINVAL);
+        m.n_ends = WIRE_ENDS_MAX;
+        ck_assert_int_eq(wire_encode(&m, &b), 0);
+        m = (WireMessage) {};
 }
 END_TEST
 
