@@ -536,7 +536,7 @@ static void judge(PlanStep *s) {
         PlanVerdict v = { .status = PROTO_STATUS_FAILED, .with_output = true };
         char text[WIRE_REASON_MAX + 32];
 
-        if (p->cancelled) {
+        if (p->cancelled && !all_is_done(p)) {
                 finish_canceled(s);
                 return;
         }
