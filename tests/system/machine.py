@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A machine that boots: Debian with its own systemd in a container, which a test installs things in, switches off and on.
 
-The system is fetched once (debootstrap) and kept below build/; a machine is a layer over it, so that each starts untouched.
+The system is fetched once (debootstrap) and kept; a machine is a layer over it, so that each starts untouched.
 Who uses this runs in namespaces of its own (see run.py), where nothing outlives the run. Machine and test share the network
 namespace: broker, Jobs service and web servers stand outside of the machine, as they do in life, and outlive its reboots."""
 
+import contextlib
+import ctypes
+import fcntl
 import hashlib
 import inspect
 import os
@@ -12,34 +15,63 @@ import pathlib
 import shutil
 import signal
 import subprocess
+import time
 
 from harness import ROOT, run_quietly, wait_for
 
-CACHE = ROOT / "build/system"
-SUITE, MIRROR = "bookworm", os.environ.get("IOT_JOBS_MIRROR", "http://deb.debian.org/debian")
+# What is fetched and built is kept here; another place (of a CI runner, say) can be named.
+CACHE = pathlib.Path(os.environ.get("IOT_JOBS_SYSTEM_CACHE", ROOT / "build/system")).resolve()
+SUITE, MIRROR = "bookworm", "http://deb.debian.org/debian"
 # What a small device has, what our packages need, and python3 for tests that must act from inside.
 PACKAGES = ["apt-utils", "bash-completion", "curl", "dbus", "e2fsprogs", "init-system-helpers", "iproute2", "libconfig9", "libjansson4",
             "libmosquitto1", "libnss-systemd", "libssl3", "libwslay1", "mosquitto", "openssl", "procps", "python3", "strace", "sudo",
             "systemd", "systemd-sysv", "udev"]
 REBOOT_WANTED = 133  # exit status of a container that asks to be started again
 PATIENCE = 60
+FETCH_TRIES, FETCH_SECONDS = 4, 600
+PR_SET_PDEATHSIG = 1
 
 
-def fetch_debian():
-    """The cached system; made when it is not there, or when what makes it changed."""
-    want = hashlib.sha256("\n".join([SUITE, *PACKAGES, inspect.getsource(fetch_debian)]).encode()).hexdigest()
-    base, stamp = CACHE / "debian", CACHE / "debian.stamp"
-    if stamp.exists() and stamp.read_text() == want:
-        return base
-    print(f"# fetching Debian {SUITE} from {MIRROR}", flush=True)
-    stamp.unlink(missing_ok=True)
-    shutil.rmtree(base, ignore_errors=True)
+@contextlib.contextmanager
+def alone(name):
+    """One run at a time fetches or builds; the others wait and find it done."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    with open(CACHE / "debootstrap.log", "wb") as log:
-        r = subprocess.run(["debootstrap", "--variant=minbase", "--include=" + ",".join(PACKAGES), SUITE, base, MIRROR],
-                           stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False)
-    if r.returncode:
-        raise SystemExit(f"debootstrap failed; the whole story is in {log.name}")
+    with open(CACHE / name, "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def contained(*command, **kwargs):
+    """Run a command whose mounts and processes end with it, or with us, however that comes → whether it succeeded."""
+    prctl = ctypes.CDLL(None).prctl
+    return subprocess.run(["unshare", "--mount", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc", *command],
+                          stdin=subprocess.DEVNULL, preexec_fn=lambda: prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), check=False,
+                          **kwargs).returncode == 0
+
+
+def mirrors():
+    """Where Debian may be fetched from: as told; else from where this machine has its packages, then from everybody's."""
+    if told := os.environ.get("IOT_JOBS_MIRROR"):
+        return [told]
+    r = subprocess.run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME) $(COMPONENT)", "Created-By: Packages"],
+                       capture_output=True, text=True, check=False)
+    own = [uri.rstrip("/") for uri, *rest in map(str.split, r.stdout.splitlines()) if rest == [SUITE, "main"]]
+    return list(dict.fromkeys(own + [MIRROR]))
+
+
+def debootstrap(directory, mirror, log):
+    """One try, whose downloads the next one finds. apt's proxy is asked, too; nothing waits for a silent server for ever."""
+    proxy = subprocess.run(["apt-config", "shell", "P", "Acquire::http::Proxy"], capture_output=True, text=True, check=False).stdout
+    environment = {**({"http_proxy": proxy.strip()[3:-1]} if proxy else {}), **os.environ, "WGETRC": str(CACHE / "wgetrc")}
+    (CACHE / "wgetrc").write_text("timeout = 30\ntries = 3\n")
+    (CACHE / "archives").mkdir(exist_ok=True)
+    shutil.rmtree(directory, ignore_errors=True)
+    return contained("timeout", str(FETCH_SECONDS), "debootstrap", "--variant=minbase", f"--cache-dir={CACHE / 'archives'}",
+                     "--include=" + ",".join(PACKAGES), SUITE, directory, mirror, env=environment, stdout=log, stderr=log)
+
+
+def furnish(base):
+    """What makes a fetched system a machine for tests."""
     (base / "etc/hosts").write_text("127.0.0.1 localhost\n::1 localhost\n")
     (base / "etc/hostname").write_text("device\n")
     (base / "etc/machine-id").write_text("")
@@ -54,7 +86,31 @@ def fetch_debian():
     for d in ("var/cache/apt/archives", "var/lib/apt/lists"):
         shutil.rmtree(base / d)
         (base / d / "partial").mkdir(parents=True)
-    stamp.write_text(want)
+
+
+def fetch_debian():
+    """The cached system; made when it is not there, or when what makes it changed."""
+    want = hashlib.sha256("\n".join([SUITE, *PACKAGES, inspect.getsource(debootstrap), inspect.getsource(furnish)]).encode()).hexdigest()
+    base, new, stamp = CACHE / "debian", CACHE / "debian.new", CACHE / "debian.stamp"
+    with alone("debian.lock"):
+        if stamp.exists() and stamp.read_text() == want:
+            return base
+        sources = mirrors()
+        with open(CACHE / "debootstrap.log", "wb") as log:
+            for i in range(FETCH_TRIES):
+                mirror = sources[i % len(sources)]
+                print(f"# fetching Debian {SUITE} from {mirror}", flush=True)
+                if debootstrap(new, mirror, log):
+                    break
+                time.sleep(5)  # for the network to come back
+            else:
+                raise SystemExit(f"Debian {SUITE} cannot be fetched; the whole story is in {log.name}")
+        furnish(new)
+        stamp.unlink(missing_ok=True)
+        shutil.rmtree(base, ignore_errors=True)
+        new.rename(base)
+        shutil.rmtree(CACHE / "archives")
+        stamp.write_text(want)
     return base
 
 

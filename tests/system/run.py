@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run the system tests: a booted machine with the program installed, one after the other; print TAP.
 
-usage: run.py [--list] [PATTERN...]
-A PATTERN is a part of a test's name (module.Class.method). Needs root, debootstrap and systemd-nspawn. $IOT_JOBS_BUILD names the
-build directory. Everything happens in namespaces of its own (mounts, processes, network), below one temporary directory and in
+usage: run.py [--list | --possible] [PATTERN...]
+A PATTERN is a part of a test's name (module.Class.method). Needs root, debootstrap and systemd-nspawn; --possible says why a machine
+cannot boot here, if so. $IOT_JOBS_BUILD names the build directory, $IOT_JOBS_SYSTEM_CACHE where the fetched Debian and the built
+packages are kept (build/system), $IOT_JOBS_MIRROR where Debian is fetched from. Everything happens in namespaces of its own (mounts, processes, network), below one temporary directory and in
 one control group: whatever becomes of this program, its end is the end of all of it."""
 
 import argparse
@@ -13,6 +14,7 @@ import os
 import pathlib
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -30,6 +32,10 @@ PR_SET_PDEATHSIG = 1
 
 # ---- outside: a place that vanishes ----
 
+class Impossible(Exception):
+    """This is no place to boot a machine in."""
+
+
 def hierarchies():
     """The directories of this process in the control group hierarchies that systemd-nspawn looks at: the one of version 2, and
     where that is not alone, systemd's own of version 1."""
@@ -44,7 +50,7 @@ def hierarchies():
         if name in own and "rw" in options.split(","):
             found[name] = pathlib.Path(where + own[name])
     if "" not in found:
-        raise SystemExit("run.py: there is no writable cgroup2 file system here; a machine cannot boot without one")
+        raise Impossible("there is no writable cgroup2 file system")
     return list(found.values())
 
 
@@ -86,15 +92,8 @@ class Group:
         self.paths = []
 
 
-def outside(arguments):
-    missing = [p for p in ("debootstrap", "dpkg-buildpackage", "systemd-nspawn", "unshare", "nsenter") if not shutil.which(p)]
-    if os.getuid() or missing:
-        raise SystemExit(f"run.py: needs root{' and ' + ', '.join(missing) if missing else ''}")
-    sys.path[:0] = PATHS
-    import machine
-    import packages
-    machine.fetch_debian()  # the only part that needs a network
-    packages.build()
+def enclosed(arguments, **kwargs):
+    """Run the inner half of this program where all of it ends with it → its exit status and what it printed, if that was asked for."""
     group = Group()
     directory = pathlib.Path(tempfile.gettempdir(), f"{NAME}{os.getpid()}")
     for left in stale(directory.parent):
@@ -110,9 +109,11 @@ def outside(arguments):
             signal.signal(number, lambda *_: sys.exit(1))
         with subprocess.Popen([*group.wrapper, "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child=SIGKILL",
                                "--mount-proc", sys.executable, "-B", __file__, "--inside", *arguments],
-                              stdin=subprocess.DEVNULL, preexec_fn=child, env={**os.environ, "TMPDIR": str(directory)}) as inner:
+                              stdin=subprocess.DEVNULL, preexec_fn=child, env={**os.environ, "TMPDIR": str(directory)},
+                              **kwargs) as inner:
             try:
-                return inner.wait()
+                out = inner.communicate()[0]
+                return inner.returncode, out
             finally:
                 inner.kill()
     finally:
@@ -120,12 +121,62 @@ def outside(arguments):
         shutil.rmtree(directory)
 
 
+def why_not():
+    """Why a machine cannot boot here; nothing if all that it needs was seen to work."""
+    if os.getuid():
+        return "it needs root"
+    missing = [p for p in ("debootstrap", "dpkg-buildpackage", "ip", "lintian", "nsenter", "systemd-nspawn", "unshare") if not shutil.which(p)]
+    if missing:
+        return f"{', '.join(missing)} missing"
+    try:
+        status, text = enclosed(["--trial"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    except (Impossible, OSError, subprocess.SubprocessError) as e:
+        return str(e)
+    return f"namespaces, layers and device files are needed: {text.strip().splitlines()[-1] if text.strip() else 'refused'}" if status else ""
+
+
+def outside(arguments):
+    if reason := why_not():
+        raise SystemExit(f"run.py: no machine can boot here: {reason}")
+    sys.path[:0] = PATHS
+    import machine
+    import packages
+    machine.fetch_debian()  # the only part that needs a network
+    packages.build()
+    return enclosed(arguments)[0]
+
+
 # ---- inside ----
 
 def prepare():
-    """What the namespaces do not have yet: a loopback that is up, and a /run that is ours."""
+    """What the namespaces do not have yet: a loopback that is up, a /run that is ours, and a place where machines can be layered."""
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run"], check=True)
+    if not layers_work(False):  # on an overlay itself, as in many a container
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", tempfile.gettempdir()], check=True)
+        layers_work(True)
+
+
+def trial():
+    """Whatever a container does to boot that a place may forbid."""
+    prepare()
+    device = pathlib.Path(tempfile.gettempdir(), "device")
+    os.mknod(device, stat.S_IFCHR | 0o600, os.makedev(1, 3))
+    with open(device, "wb"):  # a file system or a control group may forbid that alone
+        device.unlink()
+    return 0
+
+
+def layers_work(check):
+    with tempfile.TemporaryDirectory(prefix="layers-") as tmp:
+        lower, upper, work, root = (f"{tmp}/{n}" for n in ("lower", "upper", "work", "root"))
+        for d in (lower, upper, work, root):
+            os.mkdir(d)
+        r = subprocess.run(["mount", "-t", "overlay", "overlay", "-o", f"lowerdir={lower},upperdir={upper},workdir={work}", root],
+                           check=check, stderr=None if check else subprocess.DEVNULL)
+        if r.returncode == 0:
+            subprocess.run(["umount", root], check=True)
+        return r.returncode == 0
 
 
 def flat(suite):
@@ -192,9 +243,17 @@ def inside(patterns, listing):
 def main():
     parser = argparse.ArgumentParser(description="Run the system tests.")
     parser.add_argument("--list", action="store_true")
+    parser.add_argument("--possible", action="store_true", help="say why a machine cannot boot here, if so, and nothing else")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--trial", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("pattern", nargs="*")
     args = parser.parse_args()
+    if args.possible:
+        reason = why_not()
+        print(reason, end="\n" if reason else "")
+        return 1 if reason else 0
+    if args.trial:
+        return trial()
     if args.inside or args.list:
         return inside(args.pattern, args.list)
     return outside(sys.argv[1:])

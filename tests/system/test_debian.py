@@ -21,7 +21,7 @@ class Lintian(Scene):
 
     def test_lintian(self):
         """No error, no warning."""
-        r = subprocess.run(["lintian", "--fail-on", "error,warning", "--allow-root", *packages.OUTPUT.glob("*.changes")],
+        r = subprocess.run(["lintian", "--fail-on", "error,warning", "--allow-root", *packages.output().glob("*.changes")],
                            capture_output=True, text=True, check=False)
         self.assertEqual((r.returncode, r.stdout.strip()), (0, ""), r.stdout + r.stderr)
 
