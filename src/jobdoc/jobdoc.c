@@ -175,6 +175,14 @@ static int parse_name(const Parser *p, const json_t *action, const char *where, 
         return job_copy_string(name, &step->name);
 }
 
+static bool has_suffix(const char *handler) {
+        size_t n = strlen(handler);
+
+        return n > 3 && strcmp(handler + n - 3, ".sh") == 0;
+}
+
+/* The suffix is left out in steps too: `echo` is a program on the PATH that AWS IoT Device Client looks handlers up in, and here
+ * the handler echo.sh. */
 static int parse_handler(const Parser *p, const json_t *input, const char *where, JobStep *step) {
         const char *handler;
         int r = job_need_string(p, input, where, "handler", &handler);
@@ -183,6 +191,7 @@ static int parse_handler(const Parser *p, const json_t *input, const char *where
                 r = check_handler(p, where, "handler", handler);
         if (r == 0)
                 r = job_copy_string(handler, &step->handler);
+        step->try_suffix = r == 0 && !has_suffix(handler);
         if (r == 0)
                 r = parse_args(p, input, where, step);
         if (r == 0)

@@ -35,7 +35,7 @@ typedef struct JobStep {
         char **args;      /* NULL-terminated. A handler's arguments behind its path; of a command the words, args[0] the program */
         size_t n_args;
         bool command;         /* runCommand: no handler, no shell */
-        bool try_suffix;      /* operation form: NAME, else NAME.sh */
+        bool try_suffix;      /* the handler is the file of that name, else that name with .sh */
         bool ignore_failure;
         int64_t allow_stderr; /* lines; -1 = no limit */
         bool final;

@@ -161,6 +161,13 @@ class ShippedHandlers(LabTest):
         x = self.run_job("echo", '{"operation":"echo","parameters":{"text":"hello"},"includeStdOut":true}')
         self.assertEqual(x["statusDetails"]["stdout"], "hello")
 
+    def test_sample_document_without_suffix(self):
+        """The simplest of AWS IoT Device Client's sample documents names no file of its own but a program of the system."""
+        self.start()
+        x = self.run_job("hello", json.dumps({"_comment": "This sample runs the echo command.", "version": "1.0", "includeStdOut": True, "steps": [
+            {"action": {"name": "Echo Messages", "type": "runHandler", "input": {"handler": "echo", "args": ["Hello IoT World!"]}}}]}))
+        self.assertEqual(x["statusDetails"]["stdout"], "Hello IoT World!")
+
     def test_real_apt(self):
         """The machine's own apt-get and dpkg, on a root directory of their own."""
         if not (shutil.which("apt-get") and shutil.which("dpkg-deb")) or os.getuid() != 0:

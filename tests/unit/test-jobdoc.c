@@ -204,7 +204,8 @@ START_TEST(steps_full) {
         ck_assert_int_eq(d.timeout, 30);
         ck_assert_str_eq(d.steps[0].name, "Install");
         ck_assert_str_eq(d.steps[0].handler, "install-packages.sh");
-        ck_assert(!d.steps[0].try_suffix);
+        ck_assert(!d.steps[0].try_suffix); /* it is there */
+        ck_assert(d.steps[1].try_suffix);
         ck_assert(d.steps[0].ignore_failure);
         ck_assert_int_eq(d.steps[0].allow_stderr, 8);
         ck_assert_str_eq(d.steps[0].args[0], "lftp");
