@@ -6,6 +6,7 @@
 
 #include "base/utf8.h"
 #include "plan/internal.h"
+#include "plan/progress.h"
 
 /* ---- signals ---- */
 
@@ -217,44 +218,6 @@ int plan_take_output(Plan *p, const PlanEvent *event) {
         return r;
 }
 
-/* `40` or `40%`, at most 100; else -1. */
-static int parse_percent(const char *line, size_t len) {
-        int v = 0;
-
-        if (len > 0 && line[len - 1] == '%')
-                len--;
-        if (len == 0 || len > 3)
-                return -1;
-        for (size_t i = 0; i < len; i++) {
-                if (line[i] < '0' || line[i] > '9')
-                        return -1;
-                v = v * 10 + (line[i] - '0');
-        }
-        return v <= 100 ? v : -1;
-}
-
-static bool is_reserved(const char *key) {
-        static const char *const reserved[] = { "claim",    "step",   "progress", "reason",
-                                                "exitCode", "signal", "stdout",   "stderr" };
-
-        for (size_t i = 0; i < ELEMENTSOF(reserved); i++)
-                if (strcmp(key, reserved[i]) == 0)
-                        return true;
-        return false;
-}
-
-/* The key of `key=value`, if it is one a handler may set. */
-static bool parse_key(const char *line, size_t len, char ret[static LIMIT_DETAILS_KEY + 1]) {
-        const char *equals = memchr(line, '=', len);
-        size_t n = equals ? (size_t) (equals - line) : 0;
-
-        if (n == 0 || n > LIMIT_DETAILS_KEY)
-                return false;
-        (void) memcpy(ret, line, n);
-        ret[n] = '\0';
-        return strlen(ret) == n && proto_details_key_valid(ret) && !is_reserved(ret);
-}
-
 static int set_own(Plan *p, const char *key, const char *value, size_t len) {
         char clean[VALUE_BYTES];
         size_t i = 0;
@@ -276,34 +239,32 @@ static int set_own(Plan *p, const char *key, const char *value, size_t len) {
         return 1;
 }
 
-int plan_take_progress(Plan *p, const char *line, size_t len) {
-        char key[LIMIT_DETAILS_KEY + 1], clean[VALUE_BYTES];
-        int percent;
+static int set_text(Plan *p, const char *text, size_t len) {
+        char clean[VALUE_BYTES];
 
-        while (len > 0 && strchr(" \t\r\n", line[len - 1]) && line[len - 1] != '\0')
-                len--;
-        while (len > 0 && (line[0] == ' ' || line[0] == '\t')) {
-                line++;
-                len--;
-        }
-        if (len == 0)
-                return 0;
-        percent = parse_percent(line, len);
-        if (percent >= 0) {
-                int changed = p->percent != percent;
-
-                p->percent = percent;
-                return changed;
-        }
-        if (parse_key(line, len, key)) {
-                size_t n = strlen(key) + 1;
-
-                return set_own(p, key, line + n, len - n);
-        }
-        if (take_text(clean, line, len, false) < 0)
+        if (take_text(clean, text, len, false) < 0)
                 return -ENOMEM;
         if (strcmp(clean, p->text) == 0)
                 return 0;
         (void) memcpy(p->text, clean, strlen(clean) + 1);
         return 1;
+}
+
+int plan_take_progress(Plan *p, const char *line, size_t len) {
+        ProgressLine said;
+        int former = p->percent;
+
+        progress_parse(line, len, &said);
+        switch (said.kind) {
+        case PROGRESS_NOTHING:
+                break;
+        case PROGRESS_PERCENT:
+                p->percent = said.percent;
+                return said.percent != former;
+        case PROGRESS_DETAIL:
+                return set_own(p, said.key, said.text, said.len);
+        case PROGRESS_TEXT:
+                return set_text(p, said.text, said.len);
+        }
+        return 0;
 }

@@ -6,12 +6,10 @@
 
 enum {
         RUNNER_LINE_MAX = 2047,           /* bytes of one journal line of a handler; longer ones are split */
-        RUNNER_PROGRESS_MAX = RUNNER_LINE_MAX, /* bytes of one progress line; the rest of the line is cut */
         RUNNER_TAIL_MAX = 4096,           /* bytes kept of the end of stdout and of stderr */
         RUNNER_READ_MAX = 65536,          /* bytes taken from one pipe before the others get their turn */
         RUNNER_LINES_PER_SEC = 1000,      /* handler lines logged in one second */
-        RUNNER_NEEDLES_MAX = 256,         /* redacted texts: values of log.redact parameters, line by line */
-        RUNNER_NEEDLE_MAX = 1024,         /* bytes of one redacted text that are compared */
+        RUNNER_NEEDLE_MAX = 1024,         /* bytes of one redacted text; a longer line of a value is looked for in parts */
         RUNNER_QUEUE_MAX = 256,           /* packets waiting for an agent that does not read */
         RUNNER_PROCESSES_MAX = 65536,     /* processes looked at in one walk through /proc */
         RUNNER_ENVIRON_MAX = 1024 * 1024, /* bytes of /proc/PID/environ searched for the key */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/message_id.h"
+#include "plan/progress.h"
 
 enum { FIELDS_MAX = 16, IDENTIFIER_MAX = 80 };
 
@@ -18,9 +19,8 @@ typedef struct Stream {
         int fd;
         char *line, *tail; /* of StreamBuffers */
         size_t len;
-        bool in_query;  /* of the piece before: see redact_text() */
+        RedactState state; /* of the piece before */
         bool continued; /* pieces of this line were logged already: no priority prefix any more */
-        bool skipping;  /* the rest of an over-long progress line */
         LogLevel level; /* of the line in hand */
         uint64_t lines;
         size_t tail_len;
@@ -38,7 +38,8 @@ struct Output {
         uint32_t in_window;
         uint64_t dropped;
         char buffer[RUNNER_READ_MAX];
-        StreamBuffers buffers[OUTPUT_COUNT];
+        StreamBuffers buffers[OUTPUT_PROGRESS]; /* of the streams before it */
+        ProgressReader reader;
 };
 
 int output_new(const Redact *redact, OutputProgress progress, void *userdata, Output **ret) {
@@ -53,13 +54,13 @@ int output_new(const Redact *redact, OutputProgress progress, void *userdata, Ou
         o->n_fields = 0;
         o->window = o->dropped = 0;
         o->in_window = 0;
-        for (int s = 0; s < OUTPUT_COUNT; s++) {
-                o->stream[s].fd = -1;
+        for (int s = 0; s < OUTPUT_COUNT; s++)
+                o->stream[s] = (Stream){ .fd = -1 };
+        for (int s = 0; s < OUTPUT_PROGRESS; s++) {
                 o->stream[s].line = o->buffers[s].line;
                 o->stream[s].tail = o->buffers[s].tail;
-                o->stream[s].len = o->stream[s].tail_len = 0;
-                o->stream[s].lines = 0;
         }
+        progress_reader_init(&o->reader);
         *ret = o;
         return 0;
 }
@@ -90,7 +91,8 @@ static void line_start(Output *o, OutputStream which) {
         Stream *s = &o->stream[which];
 
         s->len = 0;
-        s->in_query = s->continued = s->skipping = false;
+        s->state = REDACT_TEXT;
+        s->continued = false;
         s->level = which == OUTPUT_STDERR ? LOG_LEVEL_NOTICE : LOG_LEVEL_INFO;
 }
 
@@ -113,6 +115,7 @@ int output_start(Output *o, const int fds[static OUTPUT_COUNT], const char *iden
                 o->stream[s].tail_len = 0;
                 line_start(o, (OutputStream) s);
         }
+        progress_reader_init(&o->reader);
         return 0;
 }
 
@@ -204,7 +207,7 @@ static void piece_done(Output *o, OutputStream which, bool whole) {
         size_t keep = 0;
 
         take_prefix(s);
-        s->len = redact_text(o->redact, s->line, s->len, &s->in_query);
+        s->len = redact_text(o->redact, s->line, s->len, &s->state);
         if (!whole) {
                 keep = MAX_OF(redact_held_back(o->redact, s->line, s->len), cut_character(s->line, s->len));
                 s->len -= keep;
@@ -255,40 +258,16 @@ static void feed_lines(Output *o, OutputStream which, const char *data, size_t l
         }
 }
 
-static void progress_done(Output *o) {
-        Stream *s = &o->stream[OUTPUT_PROGRESS];
-        bool in_query = false;
+/* Of a line that was cut, the end may be the first half of something to hide. */
+static void progress_line(char *line, size_t len, bool cut, void *userdata) {
+        Output *o = userdata;
+        RedactState state = REDACT_TEXT;
 
-        if (s->len > 0 && s->line[s->len - 1] == '\r')
-                s->len--;
-        s->len = redact_text(o->redact, s->line, s->len, &in_query);
-        if (s->len > 0)
-                o->progress(s->line, s->len, o->userdata);
-        line_start(o, OUTPUT_PROGRESS);
-}
-
-static void feed_progress(Output *o, const char *data, size_t len) {
-        Stream *s = &o->stream[OUTPUT_PROGRESS];
-
-        while (len > 0) {
-                const char *end = memchr(data, '\n', len);
-                size_t part = end ? (size_t) (end - data) : len;
-
-                if (!s->skipping) {
-                        size_t n = MIN_OF(part, (size_t) RUNNER_PROGRESS_MAX - s->len);
-
-                        memcpy(s->line + s->len, data, n);
-                        s->len += n;
-                        s->skipping = n < part;
-                }
-                data += part;
-                len -= part;
-                if (end) {
-                        progress_done(o);
-                        data++;
-                        len--;
-                }
-        }
+        len = redact_text(o->redact, line, len, &state);
+        if (cut)
+                len -= redact_held_back(o->redact, line, len);
+        if (len > 0)
+                o->progress(line, len, o->userdata);
 }
 
 bool output_read(Output *o, OutputStream which, uint64_t now) {
@@ -303,7 +282,7 @@ bool output_read(Output *o, OutputStream which, uint64_t now) {
         }
         output_tick(o, now);
         if (which == OUTPUT_PROGRESS)
-                feed_progress(o, o->buffer, (size_t) n);
+                progress_reader_feed(&o->reader, o->buffer, (size_t) n, progress_line, o);
         else
                 feed_lines(o, which, o->buffer, (size_t) n);
         return true;
@@ -314,10 +293,9 @@ void output_finish(Output *o) {
                 Stream *s = &o->stream[i];
 
                 stream_close(s);
-                if (i == OUTPUT_PROGRESS) {
-                        if (s->len > 0)
-                                progress_done(o);
-                } else if (s->len > 0 || s->continued) {
+                if (i == OUTPUT_PROGRESS)
+                        progress_reader_end(&o->reader, progress_line, o);
+                else if (s->len > 0 || s->continued) {
                         s->lines++;
                         piece_done(o, (OutputStream) i, true);
                 }

@@ -2,6 +2,7 @@
 /* Private to perform.c (the plan's actions) and loop.c (the world's events). */
 #pragma once
 
+#include "plan/progress.h"
 #include "runner/bounds.h"
 #include "runner/run.h"
 
@@ -9,7 +10,7 @@ enum { PERFORM_EVENTS_MAX = 16 }; /* queued; the world is only listened to while
 
 typedef struct PerformQueued {
         PlanEvent event;
-        char text[RUNNER_PROGRESS_MAX + 1]; /* event.text points here */
+        char text[PROGRESS_LINE_MAX + 1]; /* event.text points here */
         bool with_output;                   /* tails and counts are filled in when its turn comes */
 } PerformQueued;
 

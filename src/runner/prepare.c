@@ -22,9 +22,9 @@ static int unable(const Run *run, WireMessage *answer, const Error *e) {
 
 /* What is quoted from a document may be an address with a signature in it. */
 static void hide_secrets(const Run *run, char *text) {
-        bool in_query = false;
+        RedactState state = REDACT_TEXT;
 
-        text[redact_text(&run->redact, text, strlen(text), &in_query)] = '\0';
+        text[redact_text(&run->redact, text, strlen(text), &state)] = '\0';
 }
 
 static int rejected(const Run *run, WireMessage *answer, const char *path, const char *given) {

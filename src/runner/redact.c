@@ -8,13 +8,23 @@
 
 static const char hidden[] = "***";
 
+static bool has_needle(const Redact *r, const char *text, size_t len) {
+        for (size_t i = 0; i < r->n; i++)
+                if (strlen(r->needle[i]) == len && memcmp(r->needle[i], text, len) == 0)
+                        return true;
+        return false;
+}
+
 static int needle_add(Redact *r, const char *text, size_t len) {
-        char *copy;
+        char **more, *copy;
         size_t at;
 
-        len = MIN_OF(len, (size_t) RUNNER_NEEDLE_MAX);
-        if (len == 0 || r->n == RUNNER_NEEDLES_MAX)
+        if (len == 0 || has_needle(r, text, len))
                 return 0;
+        more = reallocarray(r->needle, r->n + 1, sizeof *more);
+        if (!more)
+                return -ENOMEM;
+        r->needle = more;
         copy = strndup(text, len);
         if (!copy)
                 return -ENOMEM;
@@ -23,15 +33,50 @@ static int needle_add(Redact *r, const char *text, size_t len) {
                 r->needle[at] = r->needle[at - 1];
         r->needle[at] = copy;
         r->n++;
-        r->longest = MAX_OF(r->longest, len);
         return 0;
+}
+
+/* What is longer than a piece of a line may be is looked for in parts, of which none is much shorter than the others. */
+static int line_add(Redact *r, const char *text, size_t len) {
+        size_t parts = (len + RUNNER_NEEDLE_MAX - 1) / RUNNER_NEEDLE_MAX;
+
+        for (; parts > 0; parts--) {
+                size_t n = len / parts;
+                int k = needle_add(r, text, n);
+
+                if (k < 0)
+                        return k;
+                text += n;
+                len -= n;
+        }
+        return 0;
+}
+
+/* As it stands in the document, which many a handler prints. */
+static int escaped_add(Redact *r, const char *text, size_t len) {
+        char *escaped CLEANUP_FREE = malloc(2 * len + 1);
+        size_t n = 0;
+
+        if (!escaped)
+                return -ENOMEM;
+        for (size_t i = 0; i < len; i++) {
+                if (strchr("\"\\\t\b\f", text[i]))
+                        escaped[n++] = '\\';
+                escaped[n++] = text[i] == '\t'   ? 't'
+                               : text[i] == '\b' ? 'b'
+                               : text[i] == '\f' ? 'f'
+                                                 : text[i];
+        }
+        return n == len ? 0 : line_add(r, escaped, n);
 }
 
 static int value_add(Redact *r, const char *value) {
         while (*value) {
                 size_t len = strcspn(value, "\r\n");
-                int k = needle_add(r, value, len);
+                int k = line_add(r, value, len);
 
+                if (k == 0)
+                        k = escaped_add(r, value, len);
                 if (k < 0)
                         return k;
                 value += len;
@@ -44,9 +89,6 @@ int redact_init(Redact *r, const JobDoc *doc, char *const *names) {
         *r = (Redact){};
         if (!names || !names[0] || doc->n_parameters == 0)
                 return 0;
-        r->needle = calloc(RUNNER_NEEDLES_MAX, sizeof *r->needle);
-        if (!r->needle)
-                return -ENOMEM;
         for (size_t i = 0; i < doc->n_parameters; i++)
                 for (char *const *name = names; *name; name++)
                         if (strcmp(*name, doc->parameters[i].name) == 0 &&
@@ -91,59 +133,64 @@ static bool ends_url(char c) {
         return (unsigned char) c <= ' ' || strchr("\"'<>`\\|", c) != NULL || (unsigned char) c == 0x7F;
 }
 
-static size_t skip_query(char *text, size_t len, size_t at, bool *in_query) {
+static size_t skip_query(char *text, size_t len, size_t at, bool *ret_open) {
         size_t end = at;
 
         while (end < len && !ends_url(text[end]))
                 end++;
-        *in_query = end == len;
+        *ret_open = end == len;
         memmove(text + at, text + end, len - end);
         return len - (end - at);
 }
 
-static size_t hide_queries(char *text, size_t len, bool *in_query) {
+/* Behind the question mark; returns the new length, *at is behind the query. */
+static size_t hide_query(char *text, size_t len, size_t *at, bool *ret_open) {
+        size_t before = len, room, n;
+        const char *mark;
+
+        len = skip_query(text, len, *at, ret_open);
+        /* The ellipsis has three bytes; a shorter query leaves room for fewer points. */
+        room = before - len;
+        mark = room >= 3 ? "…" : "..";
+        n = MIN_OF(room, (size_t) 3);
+        memmove(text + *at + n, text + *at, len - *at);
+        memcpy(text + *at, mark, n);
+        *at += n;
+        return len + n;
+}
+
+static size_t hide_queries(char *text, size_t len, RedactState *state) {
+        bool in_url = *state == REDACT_URL, open = false;
         size_t at = 0;
 
-        if (*in_query)
-                len = skip_query(text, len, 0, in_query);
-        while (at < len && !*in_query) {
-                char *p = memmem(text + at, len - at, "://", 3);
+        if (*state == REDACT_QUERY)
+                len = skip_query(text, len, 0, &open);
+        while (at < len && !open) {
+                char *p = in_url ? text + at : memmem(text + at, len - at, "://", 3);
 
                 if (!p)
                         break;
-                at = (size_t) (p - text) + 3;
+                at = (size_t) (p - text) + (in_url ? 0 : 3);
                 while (at < len && !ends_url(text[at]) && text[at] != '?')
                         at++;
-                if (at == len || text[at] != '?')
+                in_url = at == len;
+                if (in_url || text[at] != '?')
                         continue;
                 at++;
-                if (at + sizeof "…" - 1 <= len && memcmp(text + at, "…", sizeof "…" - 1) == 0)
-                        continue; /* done before */
-                size_t before = len;
-                bool open;
-
-                len = skip_query(text, len, at, &open);
-                /* The ellipsis has three bytes; a shorter query leaves room for fewer points. */
-                size_t room = before - len;
-                const char *mark = room >= 3 ? "…" : "..";
-                size_t n = room >= 3 ? 3 : room;
-
-                memmove(text + at + n, text + at, len - at);
-                memcpy(text + at, mark, n);
-                len += n;
-                at += n;
-                *in_query = open;
+                len = hide_query(text, len, &at, &open);
         }
+        *state = open ? REDACT_QUERY : in_url ? REDACT_URL : REDACT_TEXT;
         return len;
 }
 
-size_t redact_text(const Redact *r, char *text, size_t len, bool *in_query) {
+size_t redact_text(const Redact *r, char *text, size_t len, RedactState *state) {
         /* Queries last: a hidden value must not uncover the end of one. */
-        return hide_queries(text, hide_needles(r, text, len), in_query);
+        return hide_queries(text, hide_needles(r, text, len), state);
 }
 
 size_t redact_held_back(const Redact *r, const char *text, size_t len) {
-        size_t back = 0;
+        /* Of the "://" of a URL. */
+        size_t back = len > 1 && memcmp(text + len - 2, ":/", 2) == 0 ? 2 : len > 0 && text[len - 1] == ':';
 
         for (size_t i = 0; i < r->n; i++) {
                 size_t n = MIN_OF(strlen(r->needle[i]) - 1, len);

@@ -8,16 +8,22 @@
 typedef struct Redact {
         char **needle; /* owned; longest first */
         size_t n;
-        size_t longest; /* bytes */
 } Redact;
+
+/* What a line is in the middle of where it was cut into pieces. */
+typedef enum RedactState {
+        REDACT_TEXT,
+        REDACT_URL,   /* no question mark yet */
+        REDACT_QUERY, /* which is left out to its end */
+} RedactState;
 
 /* `names`: log.redact, NULL-terminated or NULL. -ENOMEM. A value of several lines is hidden line by line. */
 int redact_init(Redact *r, const JobDoc *doc, char *const *names) MUST_USE;
 void redact_done(Redact *r);
 
-/* Rewrite text in place; returns the new length (never more than before). `in_query` carries over from one piece of a split line to
- * the next that a URL's query string is not over yet; start a line with false. */
-size_t redact_text(const Redact *r, char *text, size_t len, bool *in_query);
+/* Rewrite text in place; returns the new length (never more than before). `state` carries over from one piece of a split line to the
+ * next; start a line with REDACT_TEXT. */
+size_t redact_text(const Redact *r, char *text, size_t len, RedactState *state);
 
 /* How many bytes at the end of text may be the beginning of something to hide: a piece of a split line keeps them back. */
 size_t redact_held_back(const Redact *r, const char *text, size_t len);

@@ -1760,12 +1760,12 @@ END_TEST
 /* ---- parts ---- */
 
 static char *redacted(const Redact *r, const char *text) {
-        static char out[256];
-        bool in_query = false;
+        static char out[4096];
+        RedactState state = REDACT_TEXT;
         size_t n = strlen(text);
 
         memcpy(out, text, n);
-        n = redact_text(r, out, n, &in_query);
+        n = redact_text(r, out, n, &state);
         out[n] = '\0';
         return out;
 }
@@ -1776,7 +1776,7 @@ START_TEST(redaction) {
                                       { (char *) "other", (char *) "x" } };
         JobDoc doc = { .parameters = parameters, .n_parameters = 2 };
         Redact r;
-        bool in_query = false;
+        RedactState state = REDACT_TEXT;
         char piece[] = "see https://h/p?to", next[] = "ken=1 done";
         size_t n;
 
@@ -1789,15 +1789,69 @@ START_TEST(redaction) {
                          "http://a/b?. http://e?… \"https://g/?…\".");
         ck_assert_str_eq(redacted(&r, "what? no url, a/b?c=d"), "what? no url, a/b?c=d");
         ck_assert_str_eq(redacted(&r, "http://a/b?"), "http://a/b?");
+        ck_assert_str_eq(redacted(&r, "http://a/b?…c=d"), "http://a/b?…"); /* somebody's, not ours */
+        ck_assert_str_eq(redacted(&r, "http://a/b?… http://a/b?."), "http://a/b?… http://a/b?.");
         /* cut in the middle of a query, or of a secret */
-        n = redact_text(&r, piece, strlen(piece), &in_query);
+        n = redact_text(&r, piece, strlen(piece), &state);
         ck_assert_int_eq((int) n, (int) strlen("see https://h/p?.."));
-        ck_assert(in_query);
-        n = redact_text(&r, next, strlen(next), &in_query);
+        ck_assert_int_eq(state, REDACT_QUERY);
+        n = redact_text(&r, next, strlen(next), &state);
         ck_assert_int_eq(strncmp(next, " done", n), 0);
-        ck_assert(!in_query);
+        ck_assert_int_eq(state, REDACT_TEXT);
         ck_assert_uint_eq(redact_held_back(&r, "is hunt", 7), 4);
         ck_assert_uint_eq(redact_held_back(&r, "is it", 5), 0);
+        redact_done(&r);
+}
+END_TEST
+
+/* A line is cut into pieces anywhere: none of them may show what the whole would not. */
+START_TEST(redaction_of_pieces) {
+        static const char line[] = "get https://h/p?sig=hunter2&x ftp://hunter2 https://h/a:b?c=hunter2 pa\"ss\\1 \"pa\\\"ss\\\\1\" end";
+        static const char shown[] = "get https://h/p?… ftp://*** https://h/a:b?… *** \"***\" end";
+        char *names[] = { (char *) "pw", NULL };
+        JobParameter parameters[] = { { (char *) "pw", (char *) "hunter2\npa\"ss\\1" } };
+        JobDoc doc = { .parameters = parameters, .n_parameters = 1 };
+        Redact r;
+
+        ck_assert_int_eq(redact_init(&r, &doc, names), 0);
+        ck_assert_str_eq(redacted(&r, line), shown);
+        for (size_t cut = 0; cut < sizeof line - 1; cut++) {
+                char text[sizeof line], out[sizeof line + 1] = "";
+                RedactState state = REDACT_TEXT;
+                size_t n, keep;
+
+                memcpy(text, line, cut);
+                n = redact_text(&r, text, cut, &state);
+                keep = redact_held_back(&r, text, n);
+                ck_assert_uint_le(keep, n);
+                strncat(out, text, n - keep);
+                memmove(text, text + n - keep, keep);
+                memcpy(text + keep, line + cut, sizeof line - 1 - cut);
+                n = redact_text(&r, text, keep + sizeof line - 1 - cut, &state);
+                strncat(out, text, n);
+                ck_assert_msg(!strstr(out, "hunter") && !strstr(out, "ss\\") && !strstr(out, "sig=") && !strstr(out, "c="),
+                              "cut at %zu: %s", cut, out);
+        }
+        redact_done(&r);
+}
+END_TEST
+
+/* However long it is, or however many lines it has. */
+START_TEST(redaction_of_large_values) {
+        char *names[] = { (char *) "pw", NULL };
+        char value[2600 + 1], lines[600 * 6 + 1], *p = lines;
+        JobParameter parameters[] = { { (char *) "pw", value }, { (char *) "pw", lines } };
+        JobDoc doc = { .parameters = parameters, .n_parameters = 2 };
+        Redact r;
+
+        for (uint32_t i = 0, x = 1; i < sizeof value - 1; i++, x = x * 1664525 + 1013904223)
+                value[i] = (char) ('a' + (x >> 16) % 26);
+        value[sizeof value - 1] = '\0';
+        for (int i = 0; i < 600; i++)
+                p += sprintf(p, "L%04d\n", i);
+        ck_assert_int_eq(redact_init(&r, &doc, names), 0);
+        ck_assert_str_eq(redacted(&r, value), "*********");
+        ck_assert_str_eq(redacted(&r, "L0000 L0255 L0256 L0599 L0600"), "*** *** *** *** L0600");
         redact_done(&r);
 }
 END_TEST
@@ -1865,6 +1919,8 @@ static TCase *refusal_cases(void) {
         tcase_add_test(c, state_directory_cannot_be_written);
         tcase_add_test(c, drop_forgets);
         tcase_add_test(c, redaction);
+        tcase_add_test(c, redaction_of_pieces);
+        tcase_add_test(c, redaction_of_large_values);
         return c;
 }
 
