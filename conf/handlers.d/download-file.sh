@@ -7,7 +7,7 @@
 #            room for the file in the working directory (state_directory), and beside PATH if that is another file system.
 # Arguments  URL PATH [OPTION=VALUE...]
 #              URL             http:// or https://, special characters percent-encoded
-#              PATH            of the file, absolute, in a directory that exists
+#              PATH            of the file, absolute, in a directory that exists; or that directory, for a file named as the URL ends
 #              sha256=HEX      what the file must be; sha384 and sha512 too
 #              owner=USER[:GROUP], mode=OCTAL
 #                              if absent, as the file there is that it replaces; else the handler's user, and 644
@@ -58,11 +58,26 @@ check_path() {
         /*) ;;
         *) refuse "path: \"$1\" is not absolute" ;;
         esac
-        case $1 in
-        */ | */. | */..) refuse "path: \"$1\" is a directory; the path of a file expected" ;;
+        [ ! -d "$1" ] || name_by_url "$1"
+        case $path in
+        */ | */. | */..) refuse "path: \"$path\" is a directory that is not there" ;;
         esac
-        [ ! -d "$1" ] || refuse "path: $1 is a directory; the path of a file expected"
-        [ ! -e "$1" ] || [ -f "$1" ] || refuse "path: $1 is not a regular file"
+        [ ! -d "$path" ] || refuse "path: $path is a directory; the path of a file expected"
+        [ ! -e "$path" ] || [ -f "$path" ] || refuse "path: $path is not a regular file"
+}
+
+# name_by_url DIRECTORY: $path becomes a file in there. Where the URL ends in anything but a plain name nobody has to guess.
+name_by_url() {
+        name=${url%%[?#]*}
+        name=${name#*://}
+        case $name in
+        */*) name=${name##*/} ;;
+        *) name='' ;;
+        esac
+        case $name in
+        '' | .* | *[!A-Za-z0-9._+~=@,-]*) refuse "path: $1 is a directory, and the URL does not end in a plain file name; give the whole path" ;;
+        esac
+        path=${1%/}/$name
 }
 
 take_digest() { # ALGORITHM HEX DIGITS

@@ -114,6 +114,19 @@ class Download(HandlerTest):
         self.assertEqual(victim.read_bytes(), b"mine")
         self.check_file()
 
+    def test_into_a_directory(self):
+        """AWS IoT Device Client's handler of this name takes a directory too: the file's name is the one that the URL ends in."""
+        for path in (self.target, f"{self.target}/", f"{self.target}/."):
+            self.fetch(0, url=self.site.url("/a/fw-1.2~rc.tar.gz?X-Amz-Signature=x/y#z/w"), path=path)
+            self.assertEqual([(p.name, p.read_bytes()) for p in self.target.iterdir()], [("fw-1.2~rc.tar.gz", DATA)])
+        del self.site.seen[:]
+        (self.target / "folder").mkdir()
+        for tail in ("", "/", "?/x", "/a/", "/a/..", "/.profile", "/a%2fb", "/a%20b", "/a;b", "/$(id)", "/*", "/folder"):
+            with self.subTest(tail):
+                self.assertIn("is a directory", self.fetch(65, url=self.site.url(tail), path=self.target).err)
+        self.assertEqual(self.site.seen, [])
+        self.assertEqual(len(list(self.target.iterdir())), 2)
+
     def test_by_hand(self):
         """Neither a work directory nor a progress channel."""
         self.fetch(0, progress=False, env={"IOT_JOB_WORKDIR": "", "TMPDIR": str(self.tmp)})
@@ -384,9 +397,9 @@ class Download(HandlerTest):
 
     def test_bad_arguments(self):
         url, path = self.site.url(), str(self.file)
-        bad = [(), ("",), (url,), ("", url), (url, ""), ("", ""), ("", "", ""), (url, "relative"), (url, "../x"), (url, "/"),
-               (url, str(self.target)), (url, str(self.target) + "/"), (url, f"{self.target}/.."), (url, f"{self.target}/."),
-               (url, f"{self.target}/a\nb"), (url, "/dev/null"), (url, "/proc/self/fd/1"),
+        bad = [(), ("",), (url,), ("", url), (url, ""), ("", ""), ("", "", ""), (url, "relative"), (url, "../x"),
+               (url, f"{self.target}/absent/"), (url, f"{self.target}/absent/."), (url, f"{self.target}/a\nb"),
+               (url, "/dev/null"), (url, "/proc/self/fd/1"),
                ("file:///etc/passwd", path), ("FTP://x/y", path), ("http://", path), ("http:///x", path), ("//x/y", path),
                ("-o/etc/passwd", path), ("http://x/a b", path), ("http://x/\n-o\n/x", path), ('http://x/"', path),
                ("http://x/\\", path), ("http://x/ä", path), ("-K/etc/passwd", path),
