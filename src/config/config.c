@@ -115,17 +115,6 @@ static bool bad_string(ConfigLoader *l, const ConfigKey *k, const config_setting
         return bad(l, s, path, shown, what, k->allowed);
 }
 
-static void not_supported(ConfigLoader *l, const ConfigKey *k, const config_setting_t *s, const char *path) {
-        CLEANUP_BUF Buf allowed = { 0 };
-        char shown[SHOWN_SIZE];
-
-        if (!config_key_default(k, &allowed))
-                buf_puts(&allowed, "leave it out");
-        config_show_value(s, k->secret, shown, sizeof shown);
-        config_problem(l, CONFIG_ERROR, s, "%s: value %s: not supported yet; allowed: %s", path, shown,
-                       allowed.data ? allowed.data : "");
-}
-
 static void unknown_key(ConfigLoader *l, const ConfigKey *table, const config_setting_t *s, const char *path,
                         const char *name) {
         const ConfigKey *k = config_key_nearest(table, name);
@@ -256,7 +245,6 @@ static bool check_free(ConfigLoader *l, const ConfigKey *k, const config_setting
 }
 
 static bool check_key(ConfigLoader *l, const ConfigKey *k, const config_setting_t *s, const char *path);
-static bool is_default(const ConfigKey *k, const config_setting_t *s);
 
 /* What an entry of an exit_codes list means: `code`, or `from` and `to`. */
 static bool check_exit_code(ConfigLoader *l, const config_setting_t *group, const char *path) {
@@ -334,7 +322,7 @@ static bool check_groups(ConfigLoader *l, const ConfigKey *k, const config_setti
         return good;
 }
 
-static bool check_type(ConfigLoader *l, const ConfigKey *k, const config_setting_t *s, const char *path) {
+static bool check_key(ConfigLoader *l, const ConfigKey *k, const config_setting_t *s, const char *path) {
         switch (k->type) {
         case KEY_STRING:
                 return check_string(l, k, s, path);
@@ -351,40 +339,6 @@ static bool check_type(ConfigLoader *l, const ConfigKey *k, const config_setting
                 return check_groups(l, k, s, path);
         case KEY_FREE:
                 return check_free(l, k, s, path);
-        }
-        return false;
-}
-
-static bool check_key(ConfigLoader *l, const ConfigKey *k, const config_setting_t *s, const char *path) {
-        if (!check_type(l, k, s, path))
-                return false;
-        if (k->later && !is_default(k, s)) {
-                not_supported(l, k, s, path);
-                return false;
-        }
-        return true;
-}
-
-/* Of a value that passed check_type(). */
-static bool is_default(const ConfigKey *k, const config_setting_t *s) {
-        switch (k->type) {
-        case KEY_STRING:
-                return k->list && strcmp(config_setting_get_string(s), k->list[0]) == 0;
-        case KEY_INTEGER:
-                return integer_of(s) == k->number;
-        case KEY_BOOLEAN:
-                return config_setting_get_bool(s) == k->number;
-        case KEY_CHOICE:
-                return choice_of(k, config_setting_get_string(s))->value == k->number;
-        case KEY_STRINGS:
-                for (int i = 0; i < config_setting_length(s); i++)
-                        if (!k->list || !k->list[i] ||
-                            strcmp(config_setting_get_string(element(s, i)), k->list[i]) != 0)
-                                return false;
-                return !k->list || !k->list[config_setting_length(s)];
-        case KEY_GROUPS:
-        case KEY_FREE:
-                return config_setting_length(s) == 0;
         }
         return false;
 }
@@ -455,7 +409,8 @@ static void put_overrides(ConfigLoader *l, const ConfigKey *k, const config_sett
         for (size_t i = 0; i < n; i++) {
                 ConfigOverride *o = &l->c->overrides[i];
 
-                *o = (ConfigOverride){ .timeout = -1, .kill_grace = -1, .on_interrupt = -1, .on_cancel = -1 };
+                *o = (ConfigOverride){ .timeout = -1, .kill_grace = -1, .on_interrupt = -1, .on_cancel = -1,
+                                       .tasks_max = -1, .cpu_weight = -1, .io_weight = -1 };
                 put_members(l, k->members, element(s, (int) i), o);
         }
 }
@@ -757,6 +712,7 @@ Config *config_free(Config *c) {
         for (size_t i = 0; i < c->n_overrides; i++) {
                 free(c->overrides[i].name);
                 free(c->overrides[i].user);
+                free(c->overrides[i].memory_max);
                 free(c->overrides[i].exit_codes.item);
         }
         free(c->overrides);

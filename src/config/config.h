@@ -40,6 +40,9 @@ typedef struct ConfigOverride { /* unset members: NULL / -1 / empty */
         int on_interrupt;            /* ConfigOnInterrupt */
         int on_cancel;               /* ConfigOnCancel */
         ConfigExitCodes exit_codes;
+        char *memory_max; /* as in the file: config_memory() */
+        int64_t tasks_max, cpu_weight, io_weight;
+        bool private_network, inhibit_shutdown;
 } ConfigOverride;
 
 typedef struct ConfigFact { /* owned */
@@ -130,6 +133,11 @@ int config_check_trust(const char *path, uid_t uid, Error *e) MUST_USE;
 
 /* The override of a handler, or NULL. A trailing ".sh" on either side makes no difference where no name matches exactly. */
 const ConfigOverride *config_override(const Config *c, const char *handler);
+
+/* The bytes that a memory_max stands for: "64M" (K, M, G, T of 1024), "25%" of `physical` bytes; UINT64_MAX for "infinity". 0, or
+ * -EINVAL: not of that form, or less than CONFIG_MEMORY_LEAST, with which no program starts. */
+enum { CONFIG_MEMORY_LEAST = 1 << 20 };
+int config_memory(const char *value, uint64_t physical, uint64_t *ret) MUST_USE;
 
 /* From the same table: conf/agent.conf with every key commented out, and the key list of agent.conf(5) in mdoc. */
 int config_write_example(Buf *ret) MUST_USE;

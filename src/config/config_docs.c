@@ -60,8 +60,6 @@ static void put_example_key(Buf *ret, const ConfigKey *k, const char *name, cons
         CLEANUP_BUF Buf text = { 0 }, value = { 0 };
 
         buf_puts(&text, k->doc);
-        if (k->later)
-                buf_puts(&text, " Not supported yet.");
         buf_puts(&text, " Allowed: ");
         config_key_allowed(k, &text);
         buf_puts(&text, "; ");
@@ -163,8 +161,6 @@ int config_write_man(Buf *ret) {
                 buf_puts(&facts, ".");
                 buf_printf(ret, ".It Ic %s\n", k->name);
                 put_mdoc(ret, k->doc);
-                if (k->later)
-                        buf_puts(ret, "Not supported yet: refused unless it is set to its default.\n");
                 put_mdoc(ret, facts.data ? facts.data : "");
                 if (facts.error)
                         ret->error = facts.error;

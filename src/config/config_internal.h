@@ -40,7 +40,6 @@ typedef struct ConfigKey {
         const char *name; /* dotted; NULL ends the table */
         KeyType type;
         bool required;
-        bool later;               /* known to this version, but refused unless it is set to its default */
         bool secret;              /* messages show a value only up to its '=', or the ':' of a user and password */
         int64_t min, max;         /* KEY_INTEGER; min: least entries of KEY_STRINGS */
         int64_t number;           /* default of KEY_INTEGER, KEY_BOOLEAN, KEY_CHOICE */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Every key there is: what the loader takes, what conf/agent.conf shows and what agent.conf(5) lists come from here. */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -136,13 +137,35 @@ static bool check_string(const char *value) {
         return is_text(value, 1, CONFIG_STRING_MAX);
 }
 
-static bool check_memory(const char *value) {
+int config_memory(const char *value, uint64_t physical, uint64_t *ret) {
+        static const char units[] = "KMGT";
         size_t digits = strspn(value, "0123456789");
+        const char *unit = value + digits, *which = *unit ? strchr(units, *unit) : NULL;
+        uint64_t n;
 
+        *ret = UINT64_MAX;
         if (strcmp(value, "infinity") == 0)
-                return true;
-        return digits >= 1 && digits <= 15 &&
-               (value[digits] == '\0' || (strchr("KMGT%", value[digits]) && !value[digits + 1]));
+                return 0;
+        if (digits < 1 || digits > 15 || (unit[0] && unit[1]))
+                return -EINVAL;
+        n = strtoull(value, NULL, 10);
+        if (*unit == '%') {
+                if (n < 1 || n > 100)
+                        return -EINVAL;
+                *ret = MAX_OF(physical / 100 * n, (uint64_t) CONFIG_MEMORY_LEAST);
+                return 0;
+        }
+        if ((*unit && !which) || (which && __builtin_mul_overflow(n, UINT64_C(1024) << (10 * (which - units)), &n)) ||
+            n < CONFIG_MEMORY_LEAST)
+                return -EINVAL;
+        *ret = n;
+        return 0;
+}
+
+static bool check_memory(const char *value) {
+        uint64_t bytes;
+
+        return config_memory(value, UINT64_MAX, &bytes) == 0;
 }
 
 /* ---- choices ---- */
@@ -216,16 +239,14 @@ static const ConfigKey override_keys[] = {
         { .name = "user", .type = KEY_STRING, .check = check_user, .allowed = allowed_user, .offset = AT_OVERRIDE(user) },
         { .name = "exit_codes", .type = KEY_GROUPS, .members = exit_code_keys, .offset = AT_OVERRIDE(exit_codes) },
         { .name = "on_cancel", .type = KEY_CHOICE, .choices = on_cancel, .number = -1, .offset = AT_OVERRIDE(on_cancel) },
-        { .name = "inhibit_shutdown", .type = KEY_BOOLEAN, .later = true, .offset = KEY_NOT_STORED },
-        { .name = "memory_max", .type = KEY_STRING, .later = true, .check = check_memory,
-          .allowed = "bytes as digits with K, M, G, T or %, or \"infinity\"", .offset = KEY_NOT_STORED },
-        { .name = "tasks_max", .type = KEY_INTEGER, .later = true, .min = 1, .max = 4194304, .number = -1,
-          .offset = KEY_NOT_STORED },
-        { .name = "cpu_weight", .type = KEY_INTEGER, .later = true, .min = 1, .max = 10000, .number = -1,
-          .offset = KEY_NOT_STORED },
-        { .name = "io_weight", .type = KEY_INTEGER, .later = true, .min = 1, .max = 10000, .number = -1,
-          .offset = KEY_NOT_STORED },
-        { .name = "private_network", .type = KEY_BOOLEAN, .later = true, .offset = KEY_NOT_STORED },
+        { .name = "inhibit_shutdown", .type = KEY_BOOLEAN, .offset = AT_OVERRIDE(inhibit_shutdown) },
+        { .name = "memory_max", .type = KEY_STRING, .check = check_memory,
+          .allowed = "bytes (1M at least) as digits with or without K, M, G or T, \"1%\" to \"100%\", or \"infinity\"",
+          .offset = AT_OVERRIDE(memory_max) },
+        { .name = "tasks_max", .type = KEY_INTEGER, .min = 1, .max = 4194304, .number = -1, .offset = AT_OVERRIDE(tasks_max) },
+        { .name = "cpu_weight", .type = KEY_INTEGER, .min = 1, .max = 10000, .number = -1, .offset = AT_OVERRIDE(cpu_weight) },
+        { .name = "io_weight", .type = KEY_INTEGER, .min = 1, .max = 10000, .number = -1, .offset = AT_OVERRIDE(io_weight) },
+        { .name = "private_network", .type = KEY_BOOLEAN, .offset = AT_OVERRIDE(private_network) },
         { .name = NULL }
 };
 
@@ -411,13 +432,21 @@ const ConfigKey config_keys[] = {
         { .name = "handlers.override", .type = KEY_GROUPS, .members = override_keys, .offset = AT(overrides),
           .example = "( { name = \"firmware-update\"; timeout = 7200; kill_grace = 60; on_interrupt = \"rerun\"; } )",
           .doc = "Settings for single handlers. "
-                 "Each group has a name and any of timeout, kill_grace, user, on_interrupt, exit_codes and on_cancel. "
+                 "Each group has a name and any of timeout, kill_grace, user, on_interrupt, exit_codes, on_cancel, memory_max, tasks_max, "
+                 "cpu_weight, io_weight, private_network and inhibit_shutdown. "
                  "A name is that of the handler with or without a trailing .sh. "
                  "Its exit_codes are asked before those of handlers.exit_codes. "
                  "With on_cancel \"finish\" a handler whose job is cancelled may end by itself, within its timeout; \"stop\" ends "
                  "it. "
-                 "Not supported yet in a group: inhibit_shutdown, memory_max, tasks_max, cpu_weight, io_weight, "
-                 "private_network." },
+                 "memory_max (\"64M\", \"25%\" of the machine's memory) and tasks_max (processes and threads) limit all that a "
+                 "handler starts, together: past memory_max it is killed as a whole and fails, past tasks_max it cannot start "
+                 "another process. "
+                 "cpu_weight and io_weight are its share where it competes with others, 100 being everybody's. "
+                 "With private_network it has a loopback of its own and no other network. "
+                 "All of these need a runner that systemd has started, or at least one that is root: where a limit or a private "
+                 "network cannot be had, the job stays QUEUED and the journal says why; a weight is done without, with a warning. "
+                 "inhibit_shutdown delays shutdown, reboot and suspend (with systemd-logind, as far as it lets itself be "
+                 "inhibited) until the handler has ended." },
 
         { .name = "jobs.max_concurrent", .type = KEY_INTEGER, .min = 1, .max = 10, .number = 1,
           .offset = AT(max_concurrent), .doc = "Executions that may run at the same time." },

@@ -68,6 +68,7 @@ struct Plan {
         uint64_t kill_at;      /* the next signal */
         int killed_with;       /* the last signal, 0 = none */
         char start_error[WIRE_REASON_MAX];
+        char limit[WIRE_REASON_MAX]; /* that ended it; "" = none */
 
         /* what the step says of itself */
         int percent; /* -1 = nothing */

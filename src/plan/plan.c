@@ -340,7 +340,7 @@ static void fork_step(PlanStep *s) {
         p->stderr_lines = 0;
         p->kill_at = USEC_NEVER;
         p->killed_with = 0;
-        p->start_error[0] = '\0';
+        p->start_error[0] = p->limit[0] = '\0';
         plan_forget_step_report(p);
         enter_state(s, STATE_FORKING);
         (void) plan_add(s, PLAN_ACTION_FORK);
@@ -560,7 +560,10 @@ static void judge(PlanStep *s) {
                 step_failed(s, &v, text);
         } else if (!p->exited)
                 step_failed(s, &v, "ended, and nobody saw how");
-        else if (p->signalled)
+        else if (p->limit[0]) {
+                v.by_exit = true;
+                step_failed(s, &v, p->limit);
+        } else if (p->signalled)
                 judge_signal(s);
         else
                 judge_exit(s);
@@ -905,6 +908,7 @@ static void on_exited(PlanStep *s) {
         p->exited = true;
         p->signalled = event->signalled;
         p->code = event->code;
+        plan_format(p->limit, sizeof p->limit, "%s", event->limit ? event->limit : "");
         check(s, plan_take_output(p, event));
         enter_state(s, STATE_CLEANING);
         if (event->tree_empty)

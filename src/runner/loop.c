@@ -169,6 +169,7 @@ static void start_failed(Performer *p, int error) {
         output_finish(p->run->output);
         p->tree = p->killing = false;
         child_done(&p->run->child);
+        run_leave_step(p->run);
         perform_event_text(p, PLAN_EVENT_START_FAILED, e.text, strlen(e.text));
 }
 
@@ -219,6 +220,7 @@ static void look_at_tree(Performer *p) {
         output_finish(run->output);
         p->tree = p->killing = false;
         child_done(&run->child);
+        run_leave_step(run);
         perform_event_output(p, PLAN_EVENT_TREE_EMPTY, 0);
 }
 

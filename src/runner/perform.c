@@ -180,7 +180,7 @@ static void do_fork(Performer *p, const PlanAction *action) {
         event = &event_push(p, PLAN_EVENT_FORKED)->event;
         event->pid = run->child.pid;
         event->start_time = run->child.start_time;
-        event->cgroup = "";
+        event->cgroup = run->limits.group;
 }
 
 static void do_kill(Performer *p, int sig) {
@@ -188,6 +188,8 @@ static void do_kill(Performer *p, int sig) {
 
         if (!p->tree || p->tree_empty)
                 return;
+        if (sig == SIGKILL)
+                limits_kill(&p->run->limits);
         r = tree_signal(sig);
         if (r < 0) {
                 log_error("cannot look for the handler's processes in /proc, signalling its own process "
@@ -395,6 +397,7 @@ static bool perform(Performer *p, const PlanAction *a) {
                 do_fork(p, a);
                 break;
         case PLAN_ACTION_RELEASE:
+                run_enter_step(p->run, a->step);
                 r = spawn_release(&p->run->child);
                 if (r < 0) /* it was killed at the gate: its end will be seen */
                         log_debug("the gate of process %d: %s", (int) p->run->child.pid, strerrordesc_np(-r));
@@ -418,10 +421,13 @@ static bool perform(Performer *p, const PlanAction *a) {
 
 static bool feed_first(Performer *p) {
         PerformQueued *q = &p->queue[p->first];
+        char limit[LIMITS_TEXT_MAX];
 
         q->event.now = clock_boottime_usec();
         if (q->with_output)
                 add_output(p->run->output, &q->event);
+        if (q->event.type == PLAN_EVENT_EXITED && limits_broken(&p->run->limits, limit))
+                q->event.limit = limit;
         plan_actions_clear(&p->actions);
         if (plan_step(p->run->plan, &q->event, &p->actions) < 0) {
                 p->retry_deadline = q->event.now + RUNNER_NO_MEMORY_MSEC * USEC_PER_MSEC;

@@ -122,7 +122,7 @@ static const PlanExitRule *exit_rules_of(const Run *run, const ConfigOverride *o
 static void fill_step(const Run *run, size_t i, PlanStepConfig *ret) {
         const JobStep *step = &run->doc.steps[i];
         const Config *c = run->config;
-        const ConfigOverride *o = step->command ? NULL : config_override(c, step->handler);
+        const ConfigOverride *o = run_step_override(run, i);
         int64_t grace = o && o->kill_grace >= 0 ? o->kill_grace : c->kill_grace;
         int on_interrupt = o && o->on_interrupt >= 0 ? o->on_interrupt : (int) c->on_interrupt;
 
@@ -253,6 +253,8 @@ int run_end_leftovers(const Run *run, Error *e) {
         /* With a result too: a runner that is told to stop writes it before its tree has ended. */
         if (run->state.phase <= RECORD_IS_PREPARED || s->attempt == 0)
                 return 0;
+        if (s->cgroup[0] && strcmp(s->boot_id, run->boot_id) == 0)
+                limits_kill_recorded(s->cgroup);
         run_trace(run, s->boot_id, s->pid, s->start_time, &trace);
         r = tree_end_trace(&trace, run->boot_id);
         if (r == -ETIMEDOUT)
@@ -349,6 +351,17 @@ static int check_first_file(Run *run, WireMessage *answer) {
         return rejected(run, answer, path, e.text);
 }
 
+/* What the operator limits does not run without its limits: the job waits until they can be had. What was begun fails, when the step
+ * starts. 1 = good. */
+static int check_limits(Run *run, WireMessage *answer) {
+        Error e = {};
+
+        for (size_t i = 0; i < run->doc.n_steps && run->state.phase <= RECORD_IS_PREPARED; i++)
+                if (limits_check(&run->limits, run_step_override(run, i), &e) < 0)
+                        return unable(run, answer, &e);
+        return 1;
+}
+
 /* A record that was prepared and is refused today goes; it never started anything. */
 static int forget_refused(Run *run, WireMessage *answer) {
         Error e = {};
@@ -391,6 +404,8 @@ static int load_document(Run *run, const WireMessage *first, WireMessage *answer
                 r = check_document(run, first, answer);
                 if (r > 0)
                         r = check_first_file(run, answer);
+                if (r > 0)
+                        r = check_limits(run, answer);
                 if (r <= 0)
                         return forget_refused(run, answer);
         }

@@ -16,6 +16,8 @@ void run_release_slots(Run *run) {
 void run_done(Run *run) {
         run->plan = plan_free(run->plan);
         child_done(&run->child);
+        close_fd_p(&run->inhibit_fd);
+        limits_done(&run->limits);
         run->output = output_free(run->output);
         redact_done(&run->redact);
         free(run->steps);

@@ -8,6 +8,7 @@
 #include "runner/bounds.h"
 #include "runner/conn.h"
 #include "runner/keylock.h"
+#include "runner/limit.h"
 #include "runner/output.h"
 #include "runner/slot.h"
 #include "runner/spawn.h"
@@ -50,6 +51,8 @@ typedef struct Run {
         Child child;
         uint32_t step, attempt; /* of the child */
         char child_user[RUNNER_USER_MAX + 1];
+        Limits limits;
+        int inhibit_fd;         /* of the child's step: no shutdown while it is open; -1 = none */
         char *handler_path;     /* of the child; before the first one: of the first step's file, as it was found */
 } Run;
 
@@ -58,7 +61,9 @@ typedef struct Run {
                 .slots_fd = -1,                                                                              \
                 .lock = { .fd = -1, .listen_fd = -1 },                                                       \
                 .slot = { .fd = -1 },                                                                        \
-                .child = CHILD_NONE })
+                .child = CHILD_NONE,                                                                         \
+                .limits = LIMITS_NONE,                                                                       \
+                .inhibit_fd = -1 })
 
 /* Give back the slot, or all of them. */
 void run_release_slots(Run *run);
@@ -88,6 +93,8 @@ int run_find_user(const Run *run, size_t step, User *storage, const User **ret, 
 int run_find_handler(const Run *run, size_t step, char **ret, Error *e) MUST_USE;
 /* "steps[0].action.input.handler", for reports. */
 void run_handler_json_path(const Run *run, size_t step, char ret[static WIRE_PATH_MAX]);
+/* Its override in the configuration, or NULL. */
+const ConfigOverride *run_step_override(const Run *run, size_t step);
 /* What a step's lines in the log are marked with: its handler, or its program's name. */
 const char *run_step_program(const Run *run, size_t step);
 /* The directories that handlers have in PATH. */
@@ -101,6 +108,9 @@ void run_trace(const Run *run, const char *boot_id, int64_t pid, uint64_t start_
 /* Make STATE/work/KEY and RUNTIME/runs/KEY.document, which belong to the step's user, and fork its child. `path`, the handler's file,
  * is taken over. */
 int run_start_step(Run *run, const PlanAction *action, char *path, Error *e) MUST_USE;
+/* The child's gate is about to be opened; and nothing of it is left. */
+void run_enter_step(Run *run, size_t step);
+void run_leave_step(Run *run);
 int run_remove_work(const Run *run, Error *e) MUST_USE;
 /* The document's copy alone, with what is secret in it: nobody needs it until the next start. */
 int run_remove_document(const Run *run, Error *e) MUST_USE;

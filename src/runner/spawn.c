@@ -3,11 +3,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/keyctl.h>
+#include <net/if.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -79,7 +82,8 @@ struct Launch {
         char **argv;
         Environment environment;
         const User *user; /* of the caller; not looked at any more once the child is made */
-        int work_fd, stdin_fd, gate_fd, write_fd[OUTPUT_COUNT];
+        int work_fd, stdin_fd, gate_fd, group_fd, write_fd[OUTPUT_COUNT];
+        bool private_network;
         _Alignas(16) char stack[RUNNER_CHILD_STACK];
 };
 
@@ -135,6 +139,20 @@ static ON_OWN_STACK bool take_rights(const User *u) {
                syscall(SET_UID, u->uid, u->uid, u->uid) == 0;
 }
 
+/* Of its new network. */
+static ON_OWN_STACK bool loopback_up(void) {
+        struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+        int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0); /* any kind will do */
+
+        return fd >= 0 && ioctl(fd, SIOCSIFFLAGS, &lo) == 0;
+}
+
+/* Where it runs, before it is anything else. */
+static ON_OWN_STACK bool enter_place(const Launch *l) {
+        return (l->group_fd <= 0 || write(l->group_fd, "0", 1) == 1) && (!l->private_network || loopback_up()) &&
+               fchdir(l->work_fd) == 0;
+}
+
 static ON_OWN_STACK int child_main(void *userdata) {
         const struct timespec pause = { .tv_nsec = RUNNER_BUSY_TEXT_MSEC * 1000000L };
         const Launch *l = userdata;
@@ -143,7 +161,7 @@ static ON_OWN_STACK int child_main(void *userdata) {
 
         (void) setsid();
         (void) umask(022);
-        if (fchdir(l->work_fd) < 0 || !arrange_descriptors(l)) {
+        if (!enter_place(l) || !arrange_descriptors(l)) {
                 error = errno;
                 (void) !write(l->gate_fd, &error, sizeof error);
                 _exit(126);
@@ -157,6 +175,8 @@ static ON_OWN_STACK int child_main(void *userdata) {
                 (void) !write(GATE_FD, &error, sizeof error);
                 _exit(126);
         }
+        /* The keys of who started the agent by hand, or of the runner's unit; where there are no keyrings there is nothing to leave. */
+        (void) syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
         for (int i = 0; i < RUNNER_BUSY_TEXT_TRIES; i++) {
                 (void) execve(l->path, l->argv, l->environment.item);
                 if (errno != ETXTBSY) /* somebody is just installing it */
@@ -192,6 +212,8 @@ static Launch *launch_new(const SpawnRequest *r) {
         l->work_fd = r->work_fd;
         l->stdin_fd = r->stdin_fd;
         l->user = r->user;
+        l->group_fd = r->group_fd;
+        l->private_network = r->private_network;
         l->environment = *r->environment;
         *r->environment = (Environment){};
         l->argv = calloc(n + 2, sizeof *l->argv);
@@ -247,7 +269,8 @@ static int hear(const Child *c, int flags, int *ret_error) {
 static int start_child(Child *c) {
         Launch *l = c->launch;
         int error = 0, r;
-        pid_t pid = clone(child_main, l->stack + sizeof l->stack, (l->user ? 0 : CLONE_VM) | SIGCHLD, l);
+        int flags = (l->user ? 0 : CLONE_VM) | (l->private_network ? CLONE_NEWNET : 0) | SIGCHLD;
+        pid_t pid = clone(child_main, l->stack + sizeof l->stack, flags, l);
 
         if (pid < 0)
                 return -errno;
@@ -277,7 +300,8 @@ int spawn_fork(const SpawnRequest *request, Child *ret, Error *e) {
         }
         if (r < 0) {
                 child_done(&c);
-                return error_errno(e, -r, "cannot start a process for %s", request->path);
+                return error_errno(e, -r, "cannot start a process%s%s for %s", request->group_fd > 0 ? " with limits" : "",
+                                   request->private_network ? " with a private network" : "", request->path);
         }
         *ret = c;
         return 0;

@@ -28,6 +28,8 @@ typedef struct SpawnRequest {
         int work_fd;  /* the working directory */
         int stdin_fd; /* the document, open for reading */
         const User *user; /* whose rights the handler gets, behind its gate; NULL = ours */
+        int group_fd;     /* cgroup.procs of the control group it joins, if above 0 */
+        bool private_network; /* no other interface than a loopback of its own */
 } SpawnRequest;
 
 /* Part of exec_error: it could not take its user's rights, for the reason in the other bits. */

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/fileio.h"
+#include "runner/inhibit.h"
 #include "runner/run.h"
 
 #define HANDLER_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -231,8 +232,11 @@ static int fork_child(Run *run, const PlanAction *action, const User *user, Erro
         StepFiles files CLEANUP_STEP_FILES = { -1, -1 };
         char **args CLEANUP_FREE = NULL;
         SpawnRequest request = {};
+        const ConfigOverride *o = run_step_override(run, action->step);
         int r = open_files(run, user, &files, e);
 
+        if (r == 0)
+                r = limits_start(&run->limits, o, action->step, e);
         if (r < 0)
                 return r;
         if (make_environment(run, action, user, &env) < 0 || make_args(run, step, &args) < 0)
@@ -245,6 +249,8 @@ static int fork_child(Run *run, const PlanAction *action, const User *user, Erro
                 .work_fd = files.work_fd,
                 .stdin_fd = files.document_fd,
                 .user = user,
+                .group_fd = run->limits.procs_fd,
+                .private_network = o && o->private_network,
         };
         return spawn_fork(&request, &run->child, e);
 }
@@ -270,4 +276,49 @@ int run_start_step(Run *run, const PlanAction *action, char *path, Error *e) {
                 return error_errno(e, -r, "the output of %s", run->handler_path);
         }
         return 0;
+}
+
+const ConfigOverride *run_step_override(const Run *run, size_t step) {
+        const JobStep *s = &run->doc.steps[step];
+
+        return s->command ? NULL : config_override(run->config, s->handler);
+}
+
+/* Without one the job runs all the same. */
+static void inhibit(Run *run, const RunFields *f) {
+        char why[JOB_KEY_TEXT_MAX + 64];
+        Error e = {};
+        int fd;
+
+        (void) snprintf(why, sizeof why, "job %s runs %.64s", run->key.job_id, run_step_program(run, run->step));
+        fd = inhibit_shutdown(INHIBIT_BUS, why, &e);
+        if (fd < 0)
+                log_full(LOG_LEVEL_WARNING, NULL, NULL, f->field, "inhibit_shutdown of handler \"%s\" cannot be had, ignoring: %s",
+                         run_step_program(run, run->step), e.text);
+        run->inhibit_fd = fd < 0 ? -1 : fd;
+}
+
+void run_enter_step(Run *run, size_t step) {
+        const ConfigOverride *o = run_step_override(run, step);
+        RunFields f;
+
+        if (!o || !o->inhibit_shutdown || run->inhibit_fd >= 0)
+                return;
+        run_fields(run, run->step, run->attempt, &f);
+        inhibit(run, &f);
+}
+
+void run_leave_step(Run *run) {
+        uint64_t refused = limits_refused(&run->limits);
+        RunFields f;
+
+        close_fd_p(&run->inhibit_fd);
+        run->inhibit_fd = -1;
+        if (refused > 0) {
+                run_fields(run, run->step, run->attempt, &f);
+                log_full(LOG_LEVEL_NOTICE, NULL, NULL, f.field, "handler \"%s\" was refused a new process %llu times: tasks_max %lld",
+                         run_step_program(run, run->step), (unsigned long long) refused,
+                         (long long) run->limits.asked->tasks_max);
+        }
+        limits_end(&run->limits);
 }

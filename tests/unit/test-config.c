@@ -281,6 +281,65 @@ START_TEST(overrides) {
 }
 END_TEST
 
+START_TEST(limits_of_an_override) {
+        Config *c CLEANUP(config_free) =
+                load(BASE "handlers = { override = ( { name = \"a\"; memory_max = \"64M\"; tasks_max = 9; cpu_weight = 10; "
+                          "io_weight = 10000;\n"
+                          "private_network = true; inhibit_shutdown = true; }, { name = \"b\"; private_network = false; } ); };",
+                     0, "");
+        const ConfigOverride *a = config_override(c, "a"), *b = config_override(c, "b");
+
+        ck_assert_str_eq(a->memory_max, "64M");
+        ck_assert_int_eq(a->tasks_max, 9);
+        ck_assert_int_eq(a->cpu_weight, 10);
+        ck_assert_int_eq(a->io_weight, 10000);
+        ck_assert(a->private_network && a->inhibit_shutdown);
+        ck_assert_ptr_null(b->memory_max);
+        ck_assert(b->tasks_max == -1 && b->cpu_weight == -1 && b->io_weight == -1);
+        ck_assert(!b->private_network && !b->inhibit_shutdown);
+}
+END_TEST
+
+static const struct Memory {
+        const char *text;
+        uint64_t bytes; /* of a machine of 1000000000; 0 = refused */
+} memories[] = {
+        { "infinity", UINT64_MAX },
+        { "1048576", 1048576 },
+        { "1048575", 0 },
+        { "64", 0 }, /* forgotten M */
+        { "64M", 64 << 20 },
+        { "2048K", 2 << 20 },
+        { "3G", UINT64_C(3) << 30 },
+        { "2T", UINT64_C(2) << 40 },
+        { "999999999999999T", 0 },
+        { "1000000000000000", 0 }, /* a digit too many */
+        { "0", 0 },
+        { "0%", 0 },
+        { "25%", 250000000 },
+        { "100%", 1000000000 },
+        { "101%", 0 },
+        { "", 0 },
+        { "M", 0 },
+        { "%", 0 },
+        { "64MB", 0 },
+        { "64m", 0 },
+        { "-1M", 0 },
+        { " 64M", 0 },
+        { "1.5G", 0 },
+};
+
+START_TEST(memory) {
+        const struct Memory *m = &memories[_i];
+        uint64_t bytes;
+        int r = config_memory(m->text, 1000000000, &bytes);
+
+        ck_assert_msg(r == (m->bytes ? 0 : -EINVAL), "%s: %d", m->text, r);
+        if (m->bytes)
+                ck_assert_msg(bytes == m->bytes, "%s: %llu", m->text, (unsigned long long) bytes);
+}
+END_TEST
+
 START_TEST(every_connection) {
         Config *c CLEANUP(config_free) =
                 load(REQUIRED "credentials = { ca_file = \"ca\"; region = \"eu-west-1\"; aws_credentials_file = \"aws\"; };\n"
@@ -342,23 +401,6 @@ START_TEST(region_of_the_endpoint) {
         c = load(text, regions[_i].region ? 0 : -EINVAL, regions[_i].region ? "" : reports);
         if (c)
                 ck_assert_str_eq(c->region, regions[_i].region);
-}
-END_TEST
-
-/* What a later version will know is fine as long as it says what is so anyway. */
-START_TEST(later_keys_at_default) {
-        Config *c CLEANUP(config_free) =
-                load(BASE "handlers = { retry_delay = 60; reboot_command = ( \"systemctl\", \"reboot\" "
-                          "); reboot_timeout = 900;\n"
-                          "  device_client_args = false; exit_codes = ( );\n"
-                          "  override = ( { name = \"a\"; on_cancel = \"stop\"; inhibit_shutdown = "
-                          "false; private_network = false; } ); };\n"
-                          "policy = { run_command = false; run_as = [ ]; require_signature = false;\n"
-                          "  trusted_keys = \"/etc/iot-jobs/trusted-keys.d\"; };\n"
-                          "facts = { };\n",
-                     0, "");
-
-        ck_assert_uint_eq(c->n_overrides, 1);
 }
 END_TEST
 
@@ -637,35 +679,9 @@ END_TEST
 
 /* clang-format off */
 
-/* Keys that this version knows, checks and refuses. */
-static const struct Later {
-        const char *text, *key, *value, *allowed;
-} later[] = {
-        { "handlers = { override = ( { name = \"a\"; inhibit_shutdown = true; } ); };", "handlers.override[0].inhibit_shutdown", "true",
-          "false" },
-        { "handlers = { override = ( { name = \"a\"; memory_max = \"64M\"; } ); };", "handlers.override[0].memory_max", "\"64M\"", NULL },
-        { "handlers = { override = ( { name = \"a\"; tasks_max = 9; } ); };", "handlers.override[0].tasks_max", "9", NULL },
-        { "handlers = { override = ( { name = \"a\"; cpu_weight = 9; } ); };", "handlers.override[0].cpu_weight", "9", NULL },
-        { "handlers = { override = ( { name = \"a\"; io_weight = 9; } ); };", "handlers.override[0].io_weight", "9", NULL },
-        { "handlers = { override = ( { name = \"a\"; private_network = true; } ); };", "handlers.override[0].private_network", "true",
-          "false" },
-};
-
 /* clang-format on */
 
-START_TEST(later_key) {
-        const struct Later *k = &later[_i];
-        CLEANUP_BUF Buf text = { 0 }, reports = { 0 };
-
-        buf_printf(&text, "%s%s\n", BASE, k->text);
-        buf_printf(&reports, "error agent.conf:2: %s: value %s: not supported yet; allowed: %s\n", k->key,
-                   k->value, k->allowed ? k->allowed : "leave it out");
-        (void) load(text.data, -EINVAL, reports.data);
-}
-END_TEST
-
-/* A wrong value of a later key is named as what it is. */
-START_TEST(later_keys_are_checked) {
+START_TEST(members_are_checked) {
         (void) load(BASE "handlers = { exit_codes = ( { code = 256; outcome = \"retry\"; }, { code = 1; "
                          "outcome = \"x\"; },\n"
                          "{ code = 1; from = 2; to = 3; outcome = \"retry\"; }, { from = 3; to = 2; outcome "
@@ -683,8 +699,7 @@ START_TEST(later_keys_are_checked) {
                     "handlers.exit_codes[3].to (2)\n"
                     "error agent.conf:3: handlers.exit_codes[4].outcome: missing\n"
                     "error agent.conf:4: handlers.override[0].memory_max: value \"1X\": not valid; allowed: "
-                    "bytes as digits with K, M, G, T "
-                    "or %, or \"infinity\"\n"
+                    "bytes (1M at least) as digits with or without K, M, G or T, \"1%\" to \"100%\", or \"infinity\"\n"
                     "error agent.conf:4: handlers.override[0].cpu_weight: value 0: out of range; allowed: 1 "
                     "to 10000\n"
                     "error agent.conf:5: facts.n: value 1: not a string; allowed: strings\n");
@@ -1058,9 +1073,7 @@ START_TEST(table_is_sound) {
                 ck_assert_msg(k->type != KEY_INTEGER || k->number == -1 ||
                                       (k->number >= k->min && k->number <= k->max),
                               "%s: default out of range", k->name);
-                ck_assert_msg(k->later == (k->offset == KEY_NOT_STORED) ||
-                                      strcmp(k->name, "handlers.directory") == 0,
-                              "%s: stored", k->name);
+                ck_assert_msg(k->offset != KEY_NOT_STORED || strcmp(k->name, "handlers.directory") == 0, "%s: stored", k->name);
         }
 }
 END_TEST
@@ -1071,15 +1084,13 @@ static bool is_alternative(const char *key) {
                strcmp(key, "credentials.aws_credentials_file") == 0;
 }
 
-static bool is_later_line(const char *line, const char *group) {
+static bool is_alternative_line(const char *line, const char *group) {
         char path[CONFIG_KEY_MAX];
-        const ConfigKey *k;
 
         (void) snprintf(path, sizeof path, "%s%s%.*s", group, group[0] ? "." : "", (int) strcspn(line, " "),
                         line);
-        k = config_key_find(config_keys, path);
-        ck_assert_msg(k != NULL, "%s is no key", path);
-        return k->later || is_alternative(path);
+        ck_assert_msg(config_key_find(config_keys, path) != NULL, "%s is no key", path);
+        return is_alternative(path);
 }
 
 /* The example with every key of this version brought to life loads without a word. */
@@ -1093,7 +1104,7 @@ START_TEST(example_loads) {
                 char *text = line + strspn(line, " ");
 
                 if (text[0] == '#' && text[1] != ' ') {
-                        if (!is_later_line(text + 1, group))
+                        if (!is_alternative_line(text + 1, group))
                                 buf_printf(&live, "%s\n", text + 1);
                         n++;
                         continue;
@@ -1140,7 +1151,6 @@ static TCase *good_cases(void) {
         tcase_add_test(t, every_connection);
         tcase_add_test(t, key_in_a_token);
         tcase_add_loop_test(t, region_of_the_endpoint, 0, (int) ELEMENTSOF(regions));
-        tcase_add_test(t, later_keys_at_default);
         tcase_add_loop_test(t, derived_values, 0, (int) ELEMENTSOF(derived));
         tcase_add_test(t, one_handler_directory);
         tcase_add_test(t, credential_names);
@@ -1156,8 +1166,9 @@ static TCase *bad_cases(void) {
         TCase *t = fixture("bad");
 
         tcase_add_loop_test(t, bad_file, 0, (int) ELEMENTSOF(bad));
-        tcase_add_loop_test(t, later_key, 0, (int) ELEMENTSOF(later));
-        tcase_add_test(t, later_keys_are_checked);
+        tcase_add_test(t, members_are_checked);
+        tcase_add_test(t, limits_of_an_override);
+        tcase_add_loop_test(t, memory, 0, (int) ELEMENTSOF(memories));
         tcase_add_test(t, required_keys);
         tcase_add_test(t, required_values);
         tcase_add_test(t, thing_name_length);

@@ -406,6 +406,8 @@ static void script_event(Bench *b, const char *word) {
         } else if (strncmp(word, "say:", 4) == 0) {
                 feed(b, (PlanEvent) { .type = PLAN_EVENT_PROGRESS, .text = word + 4, .text_len = strlen(word + 4) });
         } else if (strncmp(word, "exit", 4) == 0 || strncmp(word, "sig", 3) == 0) {
+                if (strstr(word, "oom"))
+                        e.limit = "out of memory: memory_max 64M";
                 e.signalled = word[0] == 's';
                 e.code = (int) strtol(word + (e.signalled ? 3 : 4), &end, 10);
                 e.tree_empty = *end == '.';
@@ -829,6 +831,29 @@ START_TEST(signal_number) {
         ck_assert_str_eq(detail(&b, "reason"), reason);
         ck_assert_str_eq(detail(&b, "signal"), name);
         ck_assert_str_eq(detail(&b, "exitCode"), "");
+}
+END_TEST
+
+/* P1: what ran into its limit has failed, however it exited; the next step knows nothing of that. */
+static const struct {
+        const char *script, *reason, *key, *value;
+        ProtoStatus status;
+} limited[] = {
+        { "open go slot forked sig9oom empty", "out of memory: memory_max 64M", "signal", "SIGKILL", PROTO_STATUS_FAILED },
+        { "open go slot forked exit0oom empty", "out of memory: memory_max 64M", "exitCode", "0", PROTO_STATUS_FAILED },
+        { "open go slot forked exit75oom empty", "out of memory: memory_max 64M", "exitCode", "75", PROTO_STATUS_FAILED },
+        { "2steps ignore open go slot forked sig9oom empty forked sig9. empty", "step 2/2 Install: killed by SIGKILL", "signal",
+          "SIGKILL", PROTO_STATUS_FAILED },
+};
+
+START_TEST(limit) {
+        Bench b CLEANUP_BENCH;
+
+        bench_init(&b);
+        run_script(&b, limited[_i].script);
+        ck_assert_int_eq(b.last_tell.message.status, limited[_i].status);
+        ck_assert_str_eq(detail(&b, "reason"), limited[_i].reason);
+        ck_assert_str_eq(detail(&b, limited[_i].key), limited[_i].value);
 }
 END_TEST
 
@@ -1401,6 +1426,7 @@ static TCase *cases(void) {
         tcase_add_loop_test(c, order_without_memory, 0, (int) ELEMENTSOF(orders));
         tcase_add_loop_test(c, exit_code, 0, 256);
         tcase_add_loop_test(c, signal_number, 1, 65);
+        tcase_add_loop_test(c, limit, 0, (int) ELEMENTSOF(limited));
         tcase_add_test(c, signal_names);
         tcase_add_loop_test(c, what_is_said, 0, (int) ELEMENTSOF(said));
         tcase_add_test(c, reported_output);
