@@ -67,13 +67,6 @@ class Scene(LabTest):
         configuration = self.lab.config(**changes)
         m.write(f"/etc/iot-jobs/{name}", "".join(f"{k} = {libconfig(v)};\n" for k, v in configuration.items()))
 
-    def supports(self, key, value):
-        """Whether this version does what a key asks for, by its own word."""
-        group, name = key.split(".")  # "not supported yet" is what a refusal of a known key says
-        self.machine.write("/root/key.conf", f'thing_name = "x"; endpoint = "x";\n{group} = {{ {name} = {libconfig(value)}; }};\n')
-        r = self.machine.run("iot-jobs-agent", "--config", "/root/key.conf", "--check-config", check=False)
-        return "not supported" not in r.stdout + r.stderr
-
     def handler(self, name, body):
         self.machine.write(f"/etc/iot-jobs/handlers.d/{name}", f"#!/bin/sh\n{body}\n", 0o755)
 

@@ -32,7 +32,7 @@ COMMAND = json.dumps({"version": "1.0", "steps": [{"action": {
     "name": "Run-Command", "type": "runCommand", "input": {"command": "${aws:iot:parameter:command}"},
     "runAsUser": "${aws:iot:parameter:runAsUser}"}}]})
 # Optional parameters: left out, empty, given.
-FORMS = {}, {"pathToHandler": "", "runAsUser": ""}
+FORMS = {}, {"pathToHandler": "", "runAsUser": ""}, {"pathToHandler": "/usr/lib/iot-jobs/handlers.d", "runAsUser": "root"}
 
 PUMP = """\
 [Unit]
@@ -58,6 +58,10 @@ class Managed(Scene):
         for i, form in enumerate(FORMS):
             self.run_job(f"install-{i}", INSTALL, packages="pump-fw pump-ui", **form)
             self.assertEqual((self.package("pump-fw"), self.package("pump-ui")), ("1.0", "2.0"))
+            x = self.run_job(f"remove-{i}", REMOVE, packages="pump-fw pump-ui", **form)
+            self.assertEqual(x["statusDetails"]["packages"], "pump-fw 1.0, pump-ui 2.0")
+            self.assertEqual((self.package("pump-fw"), self.package("pump-ui")), (None, None))
+        self.run_job("install", INSTALL, packages="pump-fw,pump-ui")
         self.offer("pump-fw", "1.1")
         x = self.run_job("upgrade", INSTALL, packages="pump-fw")
         self.assertEqual(x["statusDetails"]["packages"], "pump-fw 1.1")
@@ -121,25 +125,21 @@ class Managed(Scene):
             self.assertEqual(target.read_bytes(), data)
             self.assertEqual(x["statusDetails"]["size"], str(len(data)))
             target.unlink()
-        self.assertEqual([r for _, r in site.seen], [None, "bytes=120000-", None])
+        self.assertEqual([r for _, r in site.seen], [None, "bytes=120000-", None, None])
         self.assertNotIn("geheim", "\n".join(self.machine.journal("-o", "export")))
 
     def test_command(self):
         """AWS-Run-Command."""
-        if not self.supports("policy.run_command", True):
-            self.skipTest("this version refuses runCommand")
         self.run_job("not-allowed", COMMAND, "REJECTED", command="touch,/var/lib/pump-was-here")
         self.configure(policy={"run_command": True})
         self.machine.run("systemctl", "restart", "iot-jobs-agent")
-        for i, form in enumerate(({}, {"runAsUser": ""})):
+        for i, form in enumerate(({}, {"runAsUser": ""}, {"runAsUser": "root"})):
             self.run_job(f"command-{i}", COMMAND, command=f"touch,/var/lib/pump\\,was here {i}", **form)
             self.assertTrue(self.machine.path(f"/var/lib/pump,was here {i}").exists())
         self.run_job("failing", COMMAND, "FAILED", command="false")
 
     def test_user(self):
         """A user of the machine that the configuration allows; one that it does not; one that is not there."""
-        if not self.supports("policy.run_as", ["pump"]):
-            self.skipTest("this version runs everything as the runner's user")
         self.machine.run("useradd", "--create-home", "--groups", "audio", "pump")
         self.configure(policy={"run_as": ["pump", "nobody-here"]})
         self.handler("who.sh", 'id -un; id -Gn; echo "$HOME"; stat -c %U "$IOT_JOB_WORKDIR"; cat "$IOT_JOB_DOCUMENT" >/dev/null')
@@ -157,17 +157,20 @@ class Managed(Scene):
 class Reboot(Scene):
     """AWS-Reboot: the machine really goes down and comes up."""
 
-    def setUp(self):
-        super().setUp()
-        if not self.supports("handlers.exit_codes", [{"code": 194, "outcome": "reboot"}]):
-            self.skipTest("this version does not reboot")
-
-    def assert_rebooted_once(self, job):
-        self.assertEqual(self.machine.boots, 2)
+    def assert_rebooted_once(self, job, boots=2):
+        self.assertEqual(self.machine.boots, boots)
         self.assertEqual(len(self.started(job)), 2, self.machine.journal(f"IOT_JOB_ID={job}"))
         self.assertEqual(self.lab.describe(job)["executionNumber"], 1)
         terminal = [u["status"] for u in self.lab.updates(job) if u["status"] != "IN_PROGRESS"]
         self.assertEqual(terminal, ["SUCCEEDED"])
+
+    def test_forms(self):
+        self.start()
+        for i, form in enumerate(FORMS):
+            self.lab.create(f"reboot-{i}", REBOOT, *(o for k, v in form.items() for o in ("--parameter", f"{k}={v}")))
+            self.machine.wait_reboot()
+            self.lab.wait_status(f"reboot-{i}", "SUCCEEDED")
+            self.assert_rebooted_once(f"reboot-{i}", 2 + i)
 
     def test_managed(self):
         """SUCCEEDED after the reboot, once; the next job waits for it and runs after it."""
