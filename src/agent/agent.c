@@ -6,6 +6,7 @@
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <systemd/sd-daemon.h>
@@ -331,7 +332,9 @@ static int on_reload(sd_event_source *source, const struct signalfd_siginfo *si,
                 (void) config_free(a->config);
                 a->config = TAKE(fresh);
                 log_set_level(a->config->log_level);
-                log_full(LOG_LEVEL_INFO, NULL, MESSAGE_ID_CONFIG_RELOADED, NULL, "configuration and certificates read again");
+                log_full(LOG_LEVEL_INFO, NULL, MESSAGE_ID_CONFIG_RELOADED, NULL, "configuration and certificates read again%s",
+                         secure_getenv("CREDENTIALS_DIRECTORY") ? /* the copies that systemd made at the start */
+                         "; what LoadCredential= hands over is as it was at the start: once renewed it needs systemctl restart" : "");
         }
         (void) sd_notify(0, "READY=1");
         return 0;
