@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/agent.h"
+#include "agent/server.h"
+#include "agent/status.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -20,32 +22,6 @@ enum {
         SHORT_CONNECTION_USEC = 60 * 1000 * 1000,
         SHORT_CONNECTIONS_HINT = 3, /* so many in a row, all up to the last subscription, are no accident */
 };
-
-/* ---- STATUS= ---- */
-
-static void describe_work(const EngineSummary *s, char *ret, size_t size) {
-        if (s->running == 1)
-                (void) snprintf(ret, size, "running job %s", s->current.job_id);
-        else if (s->running > 1)
-                (void) snprintf(ret, size, "running %zu jobs, job %s first", s->running, s->current.job_id);
-        else if (s->reporting > 0)
-                (void) snprintf(ret, size, "reporting %zu result%s", s->reporting, s->reporting == 1 ? "" : "s");
-        else
-                (void) snprintf(ret, size, "%s", s->queued > 0 ? "starting a job" : "idle");
-}
-
-static void agent_update_status(Agent *a, const EngineSummary *s) {
-        char work[128], text[sizeof a->status];
-
-        describe_work(s, work, sizeof work);
-        (void) snprintf(text, sizeof text, "Thing %s: %s, %s%s%s", a->config->thing_name,
-                        a->online ? "connected" : a->offline_text, work, a->certificate_text[0] ? "; " : "",
-                        a->certificate_text);
-        if (strcmp(text, a->status) == 0)
-                return;
-        memcpy(a->status, text, sizeof text);
-        (void) sd_notifyf(0, "STATUS=%s", text);
-}
 
 /* ---- what was dropped ---- */
 
@@ -115,7 +91,8 @@ void agent_feed(Agent *a, EngineEvent *event) {
         if (a->dropped_silent > 0)
                 count_dropped(a, false);
         engine_summarize(a->engine, &s);
-        agent_update_status(a, &s);
+        status_update(a);
+        server_changed(a->server);
         if (a->trim_wanted && s.synced && s.running + s.queued + s.reporting == 0) {
                 a->trim_wanted = false;
                 (void) malloc_trim(0); /* a handshake and a list leave a good deal behind */
@@ -145,6 +122,7 @@ static void went_online(Agent *a) {
         EngineEvent event = { .type = ENGINE_EVENT_ONLINE };
 
         a->online = true;
+        a->retry_at = 0;
         a->online_since = clock_boottime_usec();
         a->trim_wanted = true;
         log_full(LOG_LEVEL_INFO, NULL, MESSAGE_ID_ONLINE, NULL, "connected to %s as %s, every subscription granted",
@@ -170,6 +148,8 @@ static void watch_policy(Agent *a, const IotJobsConnectionEvent *c, uint64_t onl
 static void go_offline(Agent *a, const char *why) {
         EngineEvent event = { .type = ENGINE_EVENT_OFFLINE };
 
+        if (a->online || a->offline_since == 0)
+                a->offline_since = clock_boottime_usec();
         a->online = false;
         a->certificate_text[0] = '\0'; /* looked at anew by the next attempt */
         (void) snprintf(a->offline_text, sizeof a->offline_text, "not connected (%.200s)", why);
@@ -195,6 +175,7 @@ static void went_offline(Agent *a, const IotJobsConnectionEvent *c) {
         watch_policy(a, c, online_usec);
         if (online_usec > 0)
                 hint_at_client_id(a, online_usec);
+        a->retry_at = c->retry_ms < 0 ? 0 : clock_boottime_usec() + (uint64_t) c->retry_ms * USEC_PER_MSEC;
         go_offline(a, c->text);
 }
 
@@ -397,6 +378,7 @@ int agent_new(Config *config, const char *config_path, const char *log_argument,
         a->config_path = config_path;
         a->log_argument = log_argument;
         a->lock_fd = -1;
+        a->started_at = a->offline_since = clock_boottime_usec();
         (void) snprintf(a->offline_text, sizeof a->offline_text, "connecting");
         r = set_up_parts(a, e);
         if (r < 0)
@@ -404,6 +386,9 @@ int agent_new(Config *config, const char *config_path, const char *log_argument,
         r = set_up_loop(a);
         if (r < 0)
                 return error_errno(e, -r, "cannot set up the event loop");
+        r = server_new(a, &a->server);
+        if (r < 0)
+                return error_errno(e, -r, "cannot set up the control socket");
         r = cloud_start(a->cloud, a->event, e);
         if (r < 0)
                 return r;
@@ -414,6 +399,7 @@ int agent_new(Config *config, const char *config_path, const char *log_argument,
 Agent *agent_free(Agent *a) {
         if (!a)
                 return NULL;
+        a->server = server_free(a->server);
         link_close_all(a);
         (void) cloud_free(a->cloud); /* SIGTERM ends the agent within 2 s, whatever the network does */
         (void) engine_free(a->engine);

@@ -12,11 +12,12 @@
 
 typedef struct Agent Agent;
 typedef struct Link Link;
+typedef struct Server Server; /* server.h */
 
 /* One connection to one runner. */
 struct Link {
         Agent *agent;
-        uint32_t run; /* the engine's number; 0 = inventory */
+        uint32_t run; /* the engine's number; 0 = inventory, or LINK_ASK */
         int fd;
         sd_event_source *io;
         Link *next;
@@ -31,12 +32,14 @@ struct Agent {
         sd_event_source *timer;
         Cloud *cloud;
         Engine *engine;
+        Server *server;
         Link *links;
         bool stepping;          /* inside engine_step() and its actions */
         uint32_t closed[256];   /* runs whose connection broke while actions were carried out */
         size_t n_closed;
         bool online;
-        uint64_t online_since;      /* CLOCK_BOOTTIME */
+        uint64_t started_at, online_since, offline_since; /* CLOCK_BOOTTIME */
+        uint64_t retry_at;          /* of the connection; 0 = one is under way */
         unsigned short_connections; /* in a row */
         PolicyWatch policy_watch;
         char offline_text[256]; /* why not connected */
@@ -51,6 +54,9 @@ struct Agent {
 /* setup.c: configuration → what the parts take */
 int agent_load_config(const char *path, Config **ret);
 void agent_engine_config(const Config *c, EngineConfig *ret);
+/* The directory of lock and control socket: our own where systemd gives one, else the configured one. A descriptor, or negative
+ * errno. */
+int agent_open_directory(const Config *c) MUST_USE;
 /* One agent per thing and runtime directory. 0, -EBUSY, or negative errno with the path in e. */
 int agent_lock(const Config *c, int *ret_fd, Error *e) MUST_USE;
 
@@ -65,6 +71,8 @@ void agent_feed(Agent *a, EngineEvent *event); /* one event through the engine; 
 void agent_perform(Agent *a, const EngineActions *actions);
 
 /* link.c */
+#define LINK_ASK UINT32_MAX /* the run number of what the control socket asks of a runner; the engine's count never comes so far */
+void link_hold(Agent *a, uint32_t run, bool hold); /* listen to it again when that is over */
 int link_send(Agent *a, uint32_t run, const WireMessage *m);
 void link_close(Agent *a, uint32_t run);
 void link_close_all(Agent *a);

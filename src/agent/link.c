@@ -11,6 +11,7 @@
 #include <sys/un.h>
 
 #include "agent/agent.h"
+#include "agent/server.h"
 #include "build-config.h"
 
 extern char **environ;
@@ -38,7 +39,10 @@ static void link_gone(Link *l) {
         EngineEvent event = { .type = ENGINE_EVENT_RUNNER_CLOSED, .run = l->run };
 
         link_unlink(l);
-        agent_feed(a, &event);
+        if (event.run == LINK_ASK)
+                server_lost_runner(a->server);
+        else
+                agent_feed(a, &event);
 }
 
 static void link_take_packet(Link *l, const char *packet, size_t len) {
@@ -51,7 +55,11 @@ static void link_take_packet(Link *l, const char *packet, size_t len) {
                 link_gone(l);
                 return;
         }
-        agent_feed(l->agent, &event); /* may close the link */
+        /* May close the link. */
+        if (l->run == LINK_ASK)
+                server_take_answer(l->agent->server, &m);
+        else
+                agent_feed(l->agent, &event);
 }
 
 static int on_link(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
@@ -222,7 +230,7 @@ static int link_open(Agent *a, uint32_t run, Link **ret) {
 
 static bool opens_a_conversation(WireType t) {
         return t == WIRE_INVENTORY || t == WIRE_PREPARE || t == WIRE_ATTACH || t == WIRE_CANCEL || t == WIRE_ACK ||
-                t == WIRE_DROP;
+                t == WIRE_DROP || t == WIRE_HISTORY || t == WIRE_PAUSE || t == WIRE_RESUME;
 }
 
 static int send_packet(const Link *l, const Buf *packet) {
@@ -248,6 +256,13 @@ int link_send(Agent *a, uint32_t run, const WireMessage *m) {
         }
         r = link_open(a, run, &l);
         return r < 0 ? r : send_packet(l, &packet);
+}
+
+void link_hold(Agent *a, uint32_t run, bool hold) {
+        Link *l = link_find(a, run);
+
+        if (l)
+                (void) sd_event_source_set_enabled(l->io, hold ? SD_EVENT_OFF : SD_EVENT_ON);
 }
 
 void link_close(Agent *a, uint32_t run) {

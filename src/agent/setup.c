@@ -41,15 +41,24 @@ void agent_engine_config(const Config *c, EngineConfig *ret) {
         }
 }
 
-int agent_lock(const Config *c, int *ret_fd, Error *e) {
-        /* Under systemd the agent has a runtime directory of its own; the configured one is the runner's. */
+/* Under systemd the agent has a runtime directory of its own; the configured one is the runner's. */
+static const char *own_directory(const Config *c) {
         const char *own = getenv("RUNTIME_DIRECTORY");
-        const char *directory = own && own[0] == '/' ? own : c->runtime_directory;
+
+        return own && own[0] == '/' ? own : c->runtime_directory;
+}
+
+int agent_open_directory(const Config *c) {
+        return mkdir_open(own_directory(c), 0700);
+}
+
+int agent_lock(const Config *c, int *ret_fd, Error *e) {
+        const char *directory = own_directory(c);
         struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
         int dir_fd CLEANUP_FD = -1, fd CLEANUP_FD = -1;
         char name[LIMIT_THING_NAME + 16];
 
-        dir_fd = mkdir_open(directory, 0700);
+        dir_fd = agent_open_directory(c);
         if (dir_fd < 0)
                 return error_errno(e, -dir_fd, "runtime directory %s", directory);
         (void) snprintf(name, sizeof name, "agent-%s.lock", c->thing_name);
