@@ -313,6 +313,7 @@ static int on_reload(sd_event_source *source, const struct signalfd_siginfo *si,
                 (void) config_free(a->config);
                 a->config = TAKE(fresh);
                 log_set_level(a->config->log_level);
+                pool_retire(a);
                 log_full(LOG_LEVEL_INFO, NULL, MESSAGE_ID_CONFIG_RELOADED, NULL, "configuration and certificates read again%s",
                          secure_getenv("CREDENTIALS_DIRECTORY") ? /* the copies that systemd made at the start */
                          "; what LoadCredential= hands over is as it was at the start: once renewed it needs systemctl restart" : "");
@@ -401,6 +402,7 @@ Agent *agent_free(Agent *a) {
                 return NULL;
         a->server = server_free(a->server);
         link_close_all(a);
+        pool_done(a);
         (void) cloud_free(a->cloud); /* SIGTERM ends the agent within 2 s, whatever the network does */
         (void) engine_free(a->engine);
         sd_event_source_disable_unref(a->timer);

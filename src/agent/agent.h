@@ -13,6 +13,7 @@
 typedef struct Agent Agent;
 typedef struct Link Link;
 typedef struct Server Server; /* server.h */
+typedef struct Spare Spare; /* pool.c */
 
 /* One connection to one runner. */
 struct Link {
@@ -20,6 +21,7 @@ struct Link {
         uint32_t run; /* the engine's number; 0 = inventory, or LINK_ASK */
         int fd;
         sd_event_source *io;
+        Spare *spare; /* whose process it leads to; NULL = one that systemd started */
         Link *next;
 };
 
@@ -34,6 +36,9 @@ struct Agent {
         Engine *engine;
         Server *server;
         Link *links;
+        Spare *spares; /* every runner that we started and have not let go */
+        sd_event_source *spare_timer;
+        uint64_t spare_used; /* CLOCK_BOOTTIME when the last link to one was closed */
         bool stepping;          /* inside engine_step() and its actions */
         uint32_t closed[256];   /* runs whose connection broke while actions were carried out */
         size_t n_closed;
@@ -76,3 +81,9 @@ void link_hold(Agent *a, uint32_t run, bool hold); /* listen to it again when th
 int link_send(Agent *a, uint32_t run, const WireMessage *m);
 void link_close(Agent *a, uint32_t run);
 void link_close_all(Agent *a);
+
+/* pool.c: runners of the agent's own, each for one run after the other */
+int pool_connect(Agent *a, int *ret_fd, Spare **ret) MUST_USE; /* to one that is free, or a new one */
+void pool_release(Agent *a, Spare *s);                         /* the connection is closed */
+void pool_retire(Agent *a);                                    /* no other run for those there are: they may be outdated */
+void pool_done(Agent *a);                                      /* behind link_close_all() */

@@ -2,9 +2,6 @@
 /* Connections to runners: through the socket unit where there is one, else by starting the program. */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -12,9 +9,6 @@
 
 #include "agent/agent.h"
 #include "agent/server.h"
-#include "build-config.h"
-
-extern char **environ;
 
 static Link *link_find(const Agent *a, uint32_t run) {
         for (Link *l = a->links; l; l = l->next)
@@ -23,15 +17,21 @@ static Link *link_find(const Agent *a, uint32_t run) {
         return NULL;
 }
 
+static void link_free(Link *l) {
+        sd_event_source_disable_unref(l->io);
+        (void) close(l->fd);
+        if (l->spare)
+                pool_release(l->agent, l->spare);
+        free(l);
+}
+
 static void link_unlink(Link *l) {
         Link **at = &l->agent->links;
 
         while (*at != l)
                 at = &(*at)->next;
         *at = l->next;
-        sd_event_source_disable_unref(l->io);
-        (void) close(l->fd);
-        free(l);
+        link_free(l);
 }
 
 static void link_gone(Link *l) {
@@ -86,87 +86,6 @@ static int on_link(sd_event_source *source, int fd, uint32_t revents, void *user
         return 0;
 }
 
-/* A build tree's agent finds its own runner beside it; an installed one has it in libexecdir. */
-static void find_program(const Config *c, char ret[static PATH_MAX]) {
-        const char *forced = getenv("IOT_JOBS_RUNNER");
-        char self[PATH_MAX / 2];
-        ssize_t n;
-
-        if (forced || c->runner_path) {
-                (void) snprintf(ret, PATH_MAX, "%s", forced ? forced : c->runner_path);
-                return;
-        }
-        n = readlink("/proc/self/exe", self, sizeof self - 1);
-        if (n > 0) {
-                static const char tail[] = "/agent/iot-jobs-agent";
-                size_t len = (size_t) n, cut = sizeof tail - 1;
-
-                self[len] = '\0';
-                if (len > cut && strcmp(self + len - cut, tail) == 0) {
-                        self[len - cut] = '\0';
-                        (void) snprintf(ret, PATH_MAX, "%s/runner/iot-jobs-runner", self);
-                        if (access(ret, X_OK) == 0)
-                                return;
-                }
-        }
-        (void) snprintf(ret, PATH_MAX, "%s/iot-jobs-runner", IOT_JOBS_LIBEXECDIR);
-}
-
-static int prepare_spawn(posix_spawn_file_actions_t *fa, posix_spawnattr_t *attr, int fd) {
-        sigset_t all, none;
-        int r;
-
-        (void) sigfillset(&all);
-        (void) sigemptyset(&none);
-        r = posix_spawn_file_actions_adddup2(fa, fd, STDIN_FILENO);
-        if (r == 0)
-                r = posix_spawn_file_actions_addopen(fa, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-        if (r == 0) /* libraries open descriptors that are not close-on-exec */
-                r = posix_spawn_file_actions_addclosefrom_np(fa, STDERR_FILENO + 1);
-        if (r == 0)
-                r = posix_spawnattr_setflags(attr, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
-        if (r == 0)
-                r = posix_spawnattr_setsigdefault(attr, &all);
-        if (r == 0)
-                r = posix_spawnattr_setsigmask(attr, &none);
-        return -r;
-}
-
-/* Its own session: what ends the agent, a terminal or a supervisor, does not end the runner. */
-static int spawn_runner(const Agent *a, int *ret_fd) {
-        char program[PATH_MAX], log_option[64];
-        char *argv[] = { program, (char *) "--config", (char *) (uintptr_t) a->config_path, NULL, NULL };
-        int pair[2], r;
-        posix_spawn_file_actions_t fa;
-        posix_spawnattr_t attr;
-        pid_t pid;
-
-        find_program(a->config, program);
-        if (a->log_argument) {
-                (void) snprintf(log_option, sizeof log_option, "--log=%s", a->log_argument);
-                argv[3] = log_option;
-        }
-        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-                return -errno;
-        (void) posix_spawn_file_actions_init(&fa);
-        (void) posix_spawnattr_init(&attr);
-        r = prepare_spawn(&fa, &attr, pair[1]);
-        if (r == 0) {
-                r = -posix_spawn(&pid, program, &fa, &attr, argv, environ);
-                if (r < 0)
-                        log_error("cannot start the runner %s: %s", program, strerrordesc_np(-r));
-        }
-        (void) posix_spawnattr_destroy(&attr);
-        (void) posix_spawn_file_actions_destroy(&fa);
-        (void) close(pair[1]);
-        if (r < 0) {
-                (void) close(pair[0]);
-                return r;
-        }
-        *ret_fd = pair[0];
-        return 0;
-}
-
 /* Never waits: a full backlog means busy, the engine tries again. */
 static int connect_runner(const char *path, int *ret_fd) {
         struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -182,12 +101,12 @@ static int connect_runner(const char *path, int *ret_fd) {
         return 0;
 }
 
-static int open_runner(Agent *a, int *ret_fd) {
+static int open_runner(Agent *a, int *ret_fd, Spare **ret_spare) {
         const char *socket_path = a->config->runner_socket;
         int r;
 
         if (getenv("IOT_JOBS_RUNNER"))
-                return spawn_runner(a, ret_fd);
+                return pool_connect(a, ret_fd, ret_spare);
         r = connect_runner(socket_path, ret_fd);
         if (r == 0) {
                 a->socket_warned = false;
@@ -195,7 +114,7 @@ static int open_runner(Agent *a, int *ret_fd) {
         }
         /* Under systemd privileges are the socket unit's to give: no way around it. */
         if (!getenv("INVOCATION_ID") && (r == -ENOENT || r == -ECONNREFUSED || r == -EACCES))
-                return spawn_runner(a, ret_fd);
+                return pool_connect(a, ret_fd, ret_spare);
         if (!a->socket_warned)
                 log_error("cannot reach the runner socket %s, waiting for it: %s. Is iot-jobs-runner.socket active?",
                           socket_path, strerrordesc_np(-r));
@@ -204,24 +123,23 @@ static int open_runner(Agent *a, int *ret_fd) {
 }
 
 static int link_open(Agent *a, uint32_t run, Link **ret) {
-        int fd CLEANUP_FD = -1;
-        Link *l;
+        Link *l = calloc(1, sizeof *l);
         int r;
 
-        r = open_runner(a, &fd);
-        if (r < 0)
-                return r;
-        l = calloc(1, sizeof *l);
         if (!l)
                 return -ENOMEM;
         l->agent = a;
         l->run = run;
-        r = sd_event_add_io(a->event, &l->io, fd, EPOLLIN, on_link, l);
+        r = open_runner(a, &l->fd, &l->spare);
         if (r < 0) {
                 free(l);
                 return r;
         }
-        l->fd = TAKE_FD(fd);
+        r = sd_event_add_io(a->event, &l->io, l->fd, EPOLLIN, on_link, l);
+        if (r < 0) {
+                link_free(l);
+                return r;
+        }
         l->next = a->links;
         a->links = l;
         *ret = l;

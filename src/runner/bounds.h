@@ -17,6 +17,7 @@ enum {
         RUNNER_SHEBANG_MAX = 256,         /* bytes of a script's first line */
         RUNNER_USER_MAX = 64,             /* bytes of a user's name */
         RUNNER_OS_RELEASE_MAX = 65536,    /* bytes of /etc/os-release */
+        RUNNER_RUNS_MAX = 100,            /* runs of one process, where there may be several */
         RUNNER_CHILD_STACK = 64 * 1024,   /* of a handler's process until it is the handler */
 
         /* queuedAt of a run that iot-jobsctl started: no cloud knows it, so the agent is not told of it. */

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "build-config.h"
+#include "runner/channel.h"
 #include "runner/serve.h"
 
 enum { EXIT_USAGE = 2, LISTEN_FD = 3 };
@@ -20,18 +21,20 @@ enum { EXIT_USAGE = 2, LISTEN_FD = 3 };
 typedef struct Options {
         const char *config;
         LogTarget log;
+        bool several;
 } Options;
 
 static const char usage[] =
-        "usage: iot-jobs-runner [--config FILE] [--log=journal|stderr] [--version] [--help]\n"
-        "Started by iot-jobs-agent or by systemd with the agent's connection as standard input; see "
-        "iot-jobs-agent(8).\n";
+        "usage: iot-jobs-runner [--config FILE] [--log=journal|stderr] [--several] [--version] [--help]\n"
+        "Started by iot-jobs-agent or by systemd with the agent's connection as standard input, or with --several a\n"
+        "channel by which connections come; see iot-jobs-agent(8).\n";
 
 /* 0 = go on, 1 = done, negative = bad usage. */
 static int parse_options(int argc, char *argv[], Options *ret) {
         static const struct option options[] = {
                 { "config", required_argument, NULL, 'c' },
                 { "log", required_argument, NULL, 'l' },
+                { "several", no_argument, NULL, 's' },
                 { "version", no_argument, NULL, 'v' },
                 { "help", no_argument, NULL, 'h' },
                 {},
@@ -50,6 +53,9 @@ static int parse_options(int argc, char *argv[], Options *ret) {
                                                optarg);
                                 return -EINVAL;
                         }
+                        break;
+                case 's':
+                        ret->several = true;
                         break;
                 case 'v':
                         (void) puts("iot-jobs-runner " IOT_JOBS_VERSION);
@@ -141,5 +147,5 @@ int main(int argc, char *argv[]) {
                 log_error("cannot take the connection to the agent: %s", strerrordesc_np(-r));
                 return EXIT_FAILURE;
         }
-        return serve(r, options.config);
+        return options.several ? channel_serve(r, options.config) : serve(r, options.config);
 }

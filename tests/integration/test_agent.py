@@ -222,3 +222,84 @@ class Signals(LabTest):
             agent.terminate()
             self.assertEqual(agent.wait(30), 0)
             agent.stderr.close()
+
+
+class Runners(LabTest):
+    """Where no socket unit starts runners, the agent does; one that has ended its run may get the next (tests/unit/test-channel.c)."""
+
+    def setUp(self):
+        super().setUp()
+        self.lab.handler("who.sh", "echo $PPID >> @EVIDENCE@/runners")
+        self.lab.handler("leave.sh", "echo $PPID >> @EVIDENCE@/runners; kill -KILL $PPID")
+
+    def run_jobs(self, *names, operation="who", status="SUCCEEDED"):
+        for n in names:
+            self.lab.create(n, {"operation": operation})
+            self.lab.wait_status(n, status)
+
+    def used(self):
+        return [int(x) for x in self.lab.witness("runners")]
+
+    def wait_idle(self):
+        wait_for(lambda: not self.lab.runners(), "idle runners to be let go")
+
+    def test_one_serves_several_and_is_let_go(self):
+        """A backlog is a burst, however slow the machine is."""
+        names = [f"j{i}" for i in range(40)]
+        for n in names:
+            self.lab.create(n, {"operation": "who"})
+        self.lab.start_agent()
+        for n in names:
+            self.lab.wait_status(n, "SUCCEEDED")
+        self.assertEqual(len(self.used()), len(names))
+        self.assertLess(len(set(self.used())), 20)
+        self.wait_idle()
+
+    def test_each_of_two_at_once_has_its_own(self):
+        self.lab.handler("meet.sh", "echo $PPID >> @EVIDENCE@/runners; until [ $(wc -l < @EVIDENCE@/runners) -ge 2 ]; do sleep 0.05; done")
+        self.lab.start_agent(jobs={"max_concurrent": 2})
+        for n in ("a", "b"):
+            self.lab.create(n, {"operation": "meet"})
+        for n in ("a", "b"):
+            self.lab.wait_status(n, "SUCCEEDED")
+        self.assertEqual(len(set(self.used())), 2)
+        self.wait_idle()
+
+    def test_a_job_that_kills_its_runner_spoils_it_for_nobody(self):
+        self.lab.start_agent()
+        self.run_jobs("before")
+        self.run_jobs("killer", operation="leave", status="FAILED")
+        self.run_jobs("after")
+        self.assertEqual(len(self.used()), 3)
+        self.assertEqual(self.lab.describe("killer")["status"], "FAILED")
+
+    def test_an_idle_one_that_is_stopped_or_killed(self):
+        """What has no run takes SIGTERM as any program does, and the next job another runner."""
+        self.lab.start_agent()
+        for sig in (signal.SIGTERM, signal.SIGKILL):
+            self.run_jobs(f"before-{sig}")
+            idle = self.used()[-1]
+            try:
+                os.kill(idle, sig)
+            except ProcessLookupError:
+                pass  # let go already: a slow machine
+            wait_for(lambda p=idle: p not in self.lab.runners(), "the end of the idle runner")
+            self.run_jobs(f"after-{sig}")
+            self.assertNotEqual(self.used()[-1], idle)
+        self.wait_idle()
+
+    def test_a_reload_wants_new_ones(self):
+        """The program itself may be another one now."""
+        agent = self.lab.start_agent()
+        self.run_jobs("before")
+        agent.popen.send_signal(signal.SIGHUP)
+        wait_for(lambda: "read again" in agent.text(), "the reload")
+        self.run_jobs("after")
+        first, second = self.used()
+        self.assertNotEqual(first, second)
+
+    def test_a_stopped_agent_leaves_none_idle(self):
+        agent = self.lab.start_agent()
+        self.run_jobs("last")
+        agent.kill(signal.SIGTERM)
+        self.wait_idle()

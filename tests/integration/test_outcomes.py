@@ -173,7 +173,7 @@ class Reboot(Outcome):
         self.assertEqual(self.lab.witness("state"), ["written"] * 2)
         self.assertEqual(self.lab.witness("reboots"), ["reboot"] * 2)
         self.assertFalse([line for line in self.lab.witness("environment") if line.startswith("IOT_JOB")])
-        self.assertEqual(list((self.lab.state / "work").iterdir()), [])
+        wait_for(lambda: not list((self.lab.state / "work").iterdir()), "the work directory to go, behind the acknowledgement")
 
     def test_the_step_after_it_needs_no_network(self):
         """It may be the one that repairs it. What it reached is reported when somebody listens again."""
