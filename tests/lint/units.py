@@ -27,7 +27,8 @@ def render(root, directory):
             text = text.replace("User=iot-jobs", "User=daemon").replace("SocketUser=iot-jobs", "SocketUser=daemon")
             instances = {name: "agent", name.replace(".", "@."): "%i"} if "@name@" in text else {name: ""}
             for instance, configuration in instances.items():
-                (directory / instance).write_text(text.replace("@name@", configuration).replace("@of@", ""))
+                at = "@%i" if configuration == "%i" else ""
+                (directory / instance).write_text(text.replace("@name@", configuration).replace("@of@", "").replace("@at@", at))
                 units.append(directory / instance)
     return units
 
@@ -84,7 +85,7 @@ def main():
         tap.done()
     with tempfile.TemporaryDirectory() as tmp:
         units = render(root, pathlib.Path(tmp))
-        tap.check("units are understood", verify(units) if len(units) == 5 else [f"only {units}"])
+        tap.check("units are understood", verify(units) if len(units) == 7 else [f"only {units}"])
         agent = next(u for u in units if u.name == "iot-jobs-agent.service")
         tap.check(f"the agent's exposure is at most {EXPOSURE_MAX / 10}", exposure(agent))
         text = agent.read_text()
