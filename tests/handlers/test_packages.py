@@ -167,11 +167,6 @@ class Arguments(HandlerTest):
         self.expect(0, INSTALL, "aa bb")
         self.assertEqual(self.calls("apt-get"), [["apt-get", *APT, "update"], ["apt-get", *APT, "install", "--", "aa", "bb"]])
 
-    def test_the_two_handlers_are_the_same_program(self):
-        """What is common is written twice, since each handler is one file; it must not drift apart."""
-        common = [(rig.HANDLERS / h).read_text().split("# ---- from here on the same in ")[1] for h in (INSTALL, REMOVE)]
-        self.assertEqual(*common)
-
     def test_no_manager(self):
         for name in ("apt-get", "apt-cache", "dpkg-query", "dpkg"):
             (self.bin / name).unlink()

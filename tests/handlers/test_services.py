@@ -114,10 +114,6 @@ if verb == "show": print({units!r}.replace(" ", "\\n"))
             self.expect(0, "restart-services.sh", name)
         self.assertNotIn("stop", [c[1] for c in self.systemctl()])
 
-    def test_the_three_handlers_are_the_same_program(self):
-        common = {(HANDLERS / f"{v}-services.sh").read_text().split("# ---- from here on the same in ")[1] for v in VERBS}
-        self.assertEqual(len(common), 1)
-
 
 class Reboot(HandlerTest):
     def test_asks_and_then_succeeds(self):
