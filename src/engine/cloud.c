@@ -237,6 +237,12 @@ static JobKey described_key(const Engine *e, const Job *j, const ProtoExecution 
         return key;
 }
 
+/* Whether the service waits for the retry. Its timers are what they are only when it was told of the deferral. */
+static void weigh_deferral(const Engine *e, Job *j, int64_t seconds_left) {
+        j->too_late = j->local == LOCAL_DEFERRED && !j->pause_news && seconds_left >= 0 && e->now < j->resume_at &&
+                      e->now + wire_give_up_after((uint64_t) seconds_left) <= j->resume_at;
+}
+
 static void described(Engine *e, Job *j, const ProtoExecution *x) {
         JobKey key = described_key(e, j, x);
 
@@ -263,6 +269,7 @@ static void described(Engine *e, Job *j, const ProtoExecution *x) {
         note_details(j, &x->details, x->seconds_left);
         device_deadline(e, j, x->seconds_left);
         j->look_at = USEC_NEVER;
+        weigh_deferral(e, j, x->seconds_left);
         if (j->local != LOCAL_NONE && !(j->local == LOCAL_DEFERRED && j->document_asked))
                 return;
         if (x->document) {
@@ -303,13 +310,22 @@ static void final_accepted(Engine *e, Job *j) {
         e->next_expected = e->now + NEXT_DUE_USEC;
 }
 
+/* Or it does not want to hear it. How long the service waits now is worth a question, since this may take long. */
+static void pause_told(const Engine *e, Job *j) {
+        j->pause_news = false;
+        if (j->local == LOCAL_DEFERRED)
+                j->look_at = e->now;
+        else if (j->local == LOCAL_REBOOTING) /* it waits for other runs, or not at all */
+                j->look_at = e->now + LOOK_USEC;
+}
+
 static void update_accepted(Engine *e, Job *j, JobRequest request) {
         switch (request) {
         case REQUEST_CLAIM:
                 claim_accepted(e, j, j->request_version + 1);
                 return;
         case REQUEST_PAUSE:
-                j->pause_news = false;
+                pause_told(e, j);
                 j->version = j->request_version + 1;
                 return;
         case REQUEST_PROGRESS:
@@ -377,7 +393,7 @@ static void reconcile(Engine *e, Job *j, JobRequest request, const ProtoMessage 
         if (request == REQUEST_PROGRESS && !proto_details_equal(&m->state_details, &j->progress))
                 j->progress_dirty = true;
         if (request == REQUEST_PAUSE && proto_details_equal(&m->state_details, &j->plan_details))
-                j->pause_news = false;
+                pause_told(e, j);
         /* Ask for the same thing at the version there is now; if that goes on, less and less often. */
         if (j->version == m->state_version || j->tries > 2)
                 retry_later(e, j);
@@ -419,7 +435,7 @@ static void refused_as_invalid(Engine *e, Job *j, JobRequest request, const Prot
                         j->claim_stripped = true;
                         return;
                 }
-                j->pause_news = false;
+                pause_told(e, j);
                 engine_log(e, LEVEL_WARNING, NULL, j, PROTO_STATUS_NONE,
                            "the service refuses to hear that the job is %s (%s), ignoring: %s",
                            job_local_name(j->local), proto_code_name(m->code), m->message);

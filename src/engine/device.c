@@ -90,6 +90,7 @@ void device_cancel(Engine *e, Job *j) {
         if (!a)
                 return;
         a->wire.by_operator = j->cancel_wanted && j->cloud != CLOUD_OVER;
+        a->wire.by_deadline = j->too_late && j->cloud != CLOUD_OVER && j->local == LOCAL_DEFERRED;
         job_enter_local(e, j, LOCAL_STOPPING);
 }
 
@@ -362,6 +363,7 @@ static void take_pause(Engine *e, Job *j, const WireMessage *m, JobRecord record
         j->progress_dirty = false;
         j->max_seconds = m->max_seconds;
         j->pause_news = true;
+        j->too_late = false;
         proto_details_done(&j->plan_details);
         if (proto_details_copy(&j->plan_details, &m->details) < 0)
                 e->error = -ENOMEM;

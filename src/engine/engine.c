@@ -79,6 +79,11 @@ static void advance_deferred(Engine *e, Job *j) {
                 cloud_describe(e, j, due);
         else if (j->pause_news)
                 cloud_pause(e, j);
+        else if (j->too_late) {
+                if (e->now >= j->runner_retry_at)
+                        device_cancel(e, j);
+        } else if (e->now >= j->look_at)
+                cloud_describe(e, j, due);
         else if (due && j->has_document)
                 device_prepare(e, j);
         else if (due && j->without_document)
@@ -110,6 +115,8 @@ static void advance_online(Engine *e, Job *j) {
                         cloud_describe(e, j, false);
                 else if (j->pause_news)
                         cloud_pause(e, j);
+                else if (e->now >= j->look_at)
+                        cloud_describe(e, j, false);
                 return;
         case LOCAL_RUNNING:
                 if (j->cloud == CLOUD_UNKNOWN || e->now >= j->look_at)

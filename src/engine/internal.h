@@ -27,6 +27,7 @@ enum {
         TRIES_IN_ORDER = 4,                               /* then later jobs need not wait for what is asked in vain */
         DISPUTES_AT_ONCE = 2,                             /* then with backoff */
         LOOK_USEC = 20 * 1000 * 1000,                     /* after go: a job that still runs may have a deadline of the service's */
+        NEAR_USEC = 120 * 1000 * 1000,                    /* one that is known to be as near as this is looked at at once */
         TOLD_USEC = 10 * 1000 * 1000,                     /* a reboot waits so long for the cloud to be told */
         ROUNDS_MAX = 4 * ENGINE_JOBS_MAX,
 };
@@ -123,8 +124,9 @@ typedef struct Job {
         ProtoDetails plan_details; /* of the claim, or of the pause */
         uint64_t max_seconds;
         bool claim_stripped;
-        uint64_t look_at;     /* RUNNING: ask for the service's deadline then */
+        uint64_t look_at;     /* RUNNING, DEFERRED, REBOOTING: ask for the service's deadline then */
         uint64_t resume_at;   /* DEFERRED */
+        bool too_late;        /* DEFERRED: the service gives up before that, and so do we */
         uint64_t told_by;     /* REBOOTING: USEC_NEVER = the runner was told */
         bool pause_news;      /* DEFERRED, REBOOTING: the cloud is to be told */
         ProtoDetails progress;

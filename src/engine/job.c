@@ -214,7 +214,9 @@ void job_enter_local(Engine *e, Job *j, JobLocal local) {
         e->moved = true;
         if (local == LOCAL_PLANNED || local == LOCAL_RUNNING || local == LOCAL_DEFERRED || local == LOCAL_FINISHED)
                 job_forget_document(j);
-        j->look_at = local == LOCAL_RUNNING ? e->now + LOOK_USEC : USEC_NEVER;
+        j->look_at = local != LOCAL_RUNNING                                          ? USEC_NEVER
+                     : j->deadline_at > 0 && j->deadline_at < e->now + NEAR_USEC ? e->now
+                                                                                 : e->now + LOOK_USEC;
         j->told_by = local == LOCAL_REBOOTING ? e->now + TOLD_USEC : USEC_NEVER;
 }
 

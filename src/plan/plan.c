@@ -290,6 +290,17 @@ static void finish_canceled(PlanStep *s) {
         finish(s, s->p->by_operator ? &of_operator : &of_cloud);
 }
 
+/* Deferred for longer than the service waits: what was asked for cannot be had, and that is told while it can be. */
+static void finish_too_late(PlanStep *s) {
+        PlanVerdict v = { .status = PROTO_STATUS_FAILED };
+        char subject[WIRE_REASON_MAX];
+
+        plan_subject(s->p, s->p->step, subject, sizeof subject);
+        plan_format(v.reason, sizeof v.reason, "timed out: %s was to be tried again, and the service's own deadline comes before that",
+                    subject);
+        finish(s, &v);
+}
+
 static void finish_interrupted(PlanStep *s, const char *how) {
         PlanVerdict v = { .status = PROTO_STATUS_FAILED };
 
@@ -753,6 +764,8 @@ static void on_open(PlanStep *s) {
         p->by_operator = s->event->by_operator;
         if (record->phase == RECORD_HAS_RESULT) {
                 open_result(s, &record->result);
+        } else if (record->phase == RECORD_IS_DEFERRED && s->event->by_deadline && !p->by_operator && !p->acked) {
+                finish_too_late(s);
         } else if (record->phase != RECORD_NONE) {
                 finish_canceled(s);
         } else {
@@ -804,11 +817,7 @@ static void on_reboot_failed(PlanStep *s) {
 
 /* The device gives up a moment before the service does, so that what is reported is what happened. */
 static void on_deadline(PlanStep *s) {
-        uint64_t seconds = MIN_OF(s->event->seconds, WIRE_WAIT_MAX);
-        uint64_t left = seconds < 2 * PLAN_DEADLINE_MARGIN_SEC ? seconds * USEC_PER_SEC / 2
-                                                               : (seconds - PLAN_DEADLINE_MARGIN_SEC) * USEC_PER_SEC;
-
-        s->p->deadline_at = after(s->event->now, left);
+        s->p->deadline_at = after(s->event->now, wire_give_up_after(s->event->seconds));
 }
 
 static const char *how_started(WirePhase phase) {

@@ -81,14 +81,13 @@ enum {
         PLAN_SIGNAL_NAME_MAX = 16,
         PLAN_RETRY_DELAY_MAX_SEC = 3600,
         PLAN_TOLD_WAIT_USEC = 10000000,       /* a reboot waits so long for the cloud to be told */
-        PLAN_DEADLINE_MARGIN_SEC = 30,        /* the device gives up so long before the service does, or at half of what is left */
 };
 
 /* The packet that a runner's life began with. */
 typedef enum PlanOpen {
         PLAN_OPEN_RUN,    /* prepare: go on with what the record says (RECORD_NONE: a new run) */
         PLAN_OPEN_ATTACH, /* attach: the same, but a deferred run only says that it is */
-        PLAN_OPEN_CANCEL, /* over in the cloud: CANCELED; by_operator: REJECTED. Unless there is a result */
+        PLAN_OPEN_CANCEL, /* over in the cloud: CANCELED; by_operator: REJECTED; by_deadline: FAILED. Unless there is a result */
         PLAN_OPEN_ACK,    /* reported: bury it */
         PLAN_OPEN_DROP,   /* the claim was refused: forget it; as ack if something of it was ever started */
 } PlanOpen;
@@ -136,6 +135,7 @@ typedef struct PlanEvent {
         const char *limit; /* EXITED: which limit ended it, in words: a failure, whatever its exit; NULL = none */
         bool tree_empty;
         bool by_operator;   /* OPEN as a cancel, CANCEL */
+        bool by_deadline;   /* OPEN as a cancel: see WIRE_CANCEL */
         const char *stdout_tail, *stderr_tail; /* raw bytes, EXITED/TREE_EMPTY: the newer wins; may be NULL */
         size_t stdout_len, stderr_len;
         uint64_t stderr_lines;

@@ -70,6 +70,7 @@ void perform_open(Performer *p, const WireMessage *first) {
 
         q->event.open = open_of(first->type);
         q->event.by_operator = first->by_operator;
+        q->event.by_deadline = first->by_deadline;
         q->event.record = &p->run->state;
         if (p->run->refusal[0]) {
                 q->event.text = p->run->refusal;

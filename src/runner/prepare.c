@@ -387,9 +387,12 @@ static int judge_first(Run *run, const WireMessage *first, WireMessage *answer) 
         return 1;
 }
 
-/* May the record's run go on from its document? What only needs telling (cancel, ack, drop, a result) does not ask. */
-static bool needs_good_document(const Run *run, WireType asked) {
-        return (asked == WIRE_PREPARE || asked == WIRE_ATTACH) && run->state.phase < RECORD_HAS_RESULT;
+/* May the record's run go on from its document? What only needs telling (cancel, ack, drop, a result) does not ask, unless it is a
+ * verdict of the device's own, which names the step. */
+static bool needs_good_document(const Run *run, const WireMessage *first) {
+        bool verdict = first->type == WIRE_CANCEL && (first->by_operator || first->by_deadline) && run->state.phase > RECORD_IS_PREPARED;
+
+        return (first->type == WIRE_PREPARE || first->type == WIRE_ATTACH || verdict) && run->state.phase < RECORD_HAS_RESULT;
 }
 
 static int load_document(Run *run, const WireMessage *first, WireMessage *answer) {
@@ -400,7 +403,7 @@ static int load_document(Run *run, const WireMessage *first, WireMessage *answer
                 error_errno(&e, -r, "reading the job document");
                 return unable(run, answer, &e);
         }
-        if (needs_good_document(run, first->type)) {
+        if (needs_good_document(run, first)) {
                 r = check_document(run, first, answer);
                 if (r > 0)
                         r = check_first_file(run, answer);

@@ -24,7 +24,7 @@ enum {
         HAS_MAX_SECONDS = 1 << 11,
         HAS_SECONDS = 1 << 12,
         HAS_COUNT = 1 << 13,
-        HAS_OPERATOR = 1 << 14, /* absent = false */
+        HAS_OPERATOR = 1 << 14, /* and deadline; absent = false */
         HAS_PAUSED = 1 << 15,   /* absent = not */
         HAS_ENDS = 1 << 16,
 };
@@ -96,6 +96,11 @@ bool wire_claim_valid(const char *claim) {
                       (claim[n] >= '0' && claim[n] <= '9')))
                         return false;
         return n == WIRE_CLAIM_MAX - 1;
+}
+
+uint64_t wire_give_up_after(uint64_t seconds) {
+        seconds = MIN_OF(seconds, WIRE_WAIT_MAX);
+        return seconds < 2 * WIRE_GIVE_UP_SEC ? seconds * USEC_PER_SEC / 2 : (seconds - WIRE_GIVE_UP_SEC) * USEC_PER_SEC;
 }
 
 bool wire_result_status_valid(ProtoStatus s) {
@@ -275,6 +280,8 @@ static int put_members(json_t *o, const WireMessage *m, unsigned has) {
                 r = put(o, "count", json_integer((json_int_t) m->count));
         if (r == 0 && (has & HAS_OPERATOR) && m->by_operator)
                 r = put(o, "byOperator", json_true());
+        if (r == 0 && (has & HAS_OPERATOR) && m->by_deadline)
+                r = put(o, "byDeadline", json_true());
         if (r == 0 && (has & HAS_PAUSED) && m->paused_since > 0)
                 r = put(o, "pausedSince", json_integer((json_int_t) m->paused_since));
         return r;
@@ -562,6 +569,8 @@ static int take_optional(const json_t *o, unsigned has, WireMessage *m, Error *e
 
         if (has & HAS_OPERATOR)
                 r = json_get_bool(o, "byOperator", "", &m->by_operator, e);
+        if (r >= 0 && (has & HAS_OPERATOR))
+                r = json_get_bool(o, "byDeadline", "", &m->by_deadline, e);
         if (r >= 0 && (has & HAS_PAUSED))
                 r = json_get_int(o, "pausedSince", "", 0, INT64_MAX, &m->paused_since, e);
         return r < 0 ? -EBADMSG : 0;

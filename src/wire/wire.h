@@ -15,6 +15,7 @@ enum {
         WIRE_PATH_MAX = 256,
         WIRE_STEPS_MAX = 65535,
         WIRE_FIRST_PACKET_SEC = 5, /* a connection without a valid first packet is closed after this */
+        WIRE_GIVE_UP_SEC = 30,     /* the device gives up so long before the service does, or at half of what is left */
         WIRE_ENDS_MAX = 16,          /* entries of one `ends` packet; more follow */
         WIRE_HISTORY_MAX = 100000,   /* the newest so many executions may be asked for */
 };
@@ -29,7 +30,8 @@ typedef enum WireType {
         WIRE_PREPARE,   /* key, document */
         WIRE_GO,        /* the claim was accepted */
         WIRE_ATTACH,    /* key; like prepare, the document comes from the record */
-        WIRE_CANCEL,    /* key; the execution is over in the cloud: stop, answer with result CANCELED */
+        WIRE_CANCEL,    /* key; the execution is over in the cloud: stop, answer with result CANCELED; by_operator, by_deadline: with a
+                         * verdict that is to be reported */
         WIRE_ACK,       /* key; the result was accepted or refused for good: shrink to a tombstone. No answer: EOF */
         WIRE_DROP,      /* key; the claim was refused: forget the record. Started after all: stop, tombstone. No answer: EOF */
         WIRE_TOLD,      /* the cloud knows of the reboot, or cannot be told: go on with it */
@@ -114,6 +116,7 @@ typedef struct WireMessage {
         size_t n_ends;
         uint32_t count;       /* HISTORY */
         bool by_operator;     /* CANCEL */
+        bool by_deadline;     /* CANCEL of a deferred run: the service gives up before it is due */
         int64_t paused_since; /* RUNS, UNABLE, PAUSED: epoch seconds; 0 = not paused */
 } WireMessage;
 
@@ -121,6 +124,8 @@ const char *wire_type_name(WireType t);
 const char *wire_run_state_name(WireRunState s);
 const char *wire_phase_name(WirePhase p);
 bool wire_claim_valid(const char *claim);
+/* When the device gives up an execution that the service gives up in so many seconds: microseconds from now on. */
+uint64_t wire_give_up_after(uint64_t seconds);
 bool wire_result_status_valid(ProtoStatus s); /* SUCCEEDED, FAILED, REJECTED, CANCELED */
 
 /* Append one packet. A key must be whole (number and queued_at at least 1), details within the published limits, a reason

@@ -35,7 +35,7 @@ static bool ends_equal(const WireMessage *a, const WireMessage *b) {
 }
 
 static bool equal(const WireMessage *a, const WireMessage *b) {
-        return a->count == b->count && a->by_operator == b->by_operator && a->paused_since == b->paused_since && ends_equal(a, b) &&
+        return a->count == b->count && a->by_operator == b->by_operator && a->by_deadline == b->by_deadline && a->paused_since == b->paused_since && ends_equal(a, b) &&
                 a->type == b->type && job_key_equal(&a->key, &b->key) && a->document_len == b->document_len &&
                 !a->document == !b->document &&
                 (!a->document || memcmp(a->document, b->document, a->document_len) == 0) && strcmp(a->claim, b->claim) == 0 &&

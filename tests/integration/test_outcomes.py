@@ -400,6 +400,28 @@ class Deadline(Outcome):
         self.assertEqual(self.lab.witness("log"), ["term"])
 
 
+class DeferralDeadline(Outcome):
+    def test_a_retry_that_comes_too_late_is_given_up(self):
+        """The service times the execution out before it would be tried again: that is told at once, and no slot is kept for it. One
+        that it does wait for waits."""
+        self.lab.handler("get.sh", NOTE + "exit 75")
+        self.lab.handler("next.sh", NOTE)
+        self.lab.start_agent(handlers={"retry_delay": 100})
+        self.lab.create("j", {"operation": "get"}, "--in-progress-timeout", "1")
+        self.lab.create("k", {"operation": "next"})
+        d = self.lab.wait_status("j", "FAILED")["statusDetails"]
+        self.assertEqual(d["reason"], "timed out: get was to be tried again, and the service's own deadline comes before that")
+        self.assertEqual(d["step"], "1/1 get")
+        self.lab.wait_status("k", "SUCCEEDED")
+        self.lab.create("l", {"operation": "get"}, "--in-progress-timeout", "5")
+        wait_for(lambda: [t for _, t, _ in self.lab.requests("l/get")], "the question how long the service waits")
+        self.lab.create("m", {"operation": "next"})
+        self.lab.sim("list", "--thing", self.lab.thing)
+        self.assertEqual((self.lab.status("l"), self.lab.status("m")), ("IN_PROGRESS", "QUEUED"))
+        self.assertEqual(self.starts(), ["get 1 run", "next 1 run", "get 1 run"])
+        self.assertIn('"status":"FAILED"', (self.lab.state / "tombstones").read_text().splitlines()[0])
+
+
 class Nasty(Outcome):
     def run_job(self, job, body, status, timeout=2):
         self.lab.handler(f"{job}.sh", body)

@@ -340,6 +340,8 @@ static bool sow_message(World *w, Device *d, ProtoMessage *m) {
             strcmp(d->last_job[m->kind], m->job_id) == 0 &&
             strncmp(m->token, d->token_prefix, strlen(d->token_prefix)) == 0)
                 memcpy(m->token, d->last_token[m->kind], sizeof(m->token));
+        if (w->bug == BUG_DEADLINE_UNSEEN)
+                m->execution.seconds_left = -1;
         if (w->bug != BUG_ORDER_REVERSED)
                 return true;
         for (size_t i = 0; i < m->n_list; i++)

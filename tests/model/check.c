@@ -5,6 +5,8 @@
  *     itself (a step whose failure is ignored: one that was started, or could not be). `exitCode` and `signal` in the
  *     details were really seen. What crashes of the agent, the network and the service do leaves the verdict alone: it
  *     is what the script comes to, unless something happened to the run itself.
+ *     The device gives up before the service does where it can know: no execution is TIMED_OUT while it waits for a retry that would
+ *     have come too late, and none is given up for a deadline that the service does not have.
  * P2  (execution, step, attempt) is started at most once on a device, a step only once where on_interrupt says fail, and
  *     an execution on one device only (unless jobs.on_orphan = "run" may take over an execution without a timer).
  *     Also over boots. Restarts (retry, reboot, rerun) together stay within max_attempts. A step that asked for a reboot does not go
@@ -29,6 +31,7 @@
         (150 * SEC) /* nothing under way although something is queued: the longest backoff, twice */
 #define QUERY_BOUND (20 * SEC) /* 5 s of patience, a query that was under way and its repetition */
 #define RESUME_BOUND (130 * SEC) /* after a boot: the longest backoff of a runner, twice */
+#define GIVE_UP_BOUND (45 * SEC) /* the update that says so, the look at the service's timer, the report */
 #define STOP_BOUND  (30 * SEC) /* on top of the grace: answers, backoff after a fault, the kill itself */
 
 /* ---- P2, P4, P5, P6: at a start ---- */
@@ -404,6 +407,31 @@ void check_final(World *w, Track *t) {
                               "%s: the verdict %s was durable at %.6f s, the same device reports %s",
                               track_text(w, t), proto_status_name(td->durable_status),
                               (double) td->durable_at / 1e6, proto_status_name(t->status));
+}
+
+/* Waiting for a retry that comes too late keeps a slot for nothing, and what happened is told by nobody. */
+void check_timed_out(World *w, const Track *t) {
+        for (unsigned n = 0; n < DEVICES && t->status == PROTO_STATUS_TIMED_OUT && !t->gone && t->ended_by < 0; n++) {
+                const TrackDevice *td = &t->dev[n];
+                const Device *d = &w->dev[n];
+                uint64_t since = MAX_OF(MAX_OF(td->deferred_at, w->cloud_leapt_at), MAX_OF(d->clear_since, d->calm_since));
+
+                if (td->state_when_over != STATE_DEFERRED || td->due_at <= w->now || !d->agent_alive ||
+                    d->clear_since == USEC_NEVER || w->now < since + GIVE_UP_BOUND)
+                        continue;
+                world_violate(w, P1_TRUTH, "%s is TIMED_OUT by the service %.0f s before its retry on device %u, known since %.6f s",
+                              track_text(w, t), (double) (td->due_at - w->now) / 1e6, n, (double) since / 1e6);
+        }
+}
+
+void check_given_up(World *w, const Track *t, const TrackDevice *td) {
+        const ProtoExecution *x = model_find(w->model, t->key.thing, t->key.job_id, t->key.number);
+        int64_t left = x ? model_seconds_left(x, cloud_now(w)) : 0;
+
+        if (t->outcome_open || t->terminal_at != 0 || (left >= 0 && w->now + (uint64_t) left * SEC <= td->due_at + 61 * SEC))
+                return;
+        world_violate(w, P1_TRUTH, "%s is given up before its retry in %.0f s, for which the service waits (%lld s)", track_text(w, t),
+                      ((double) td->due_at - (double) w->now) / 1e6, (long long) left);
 }
 
 void check_result_told(World *w, Runner *r, const WireMessage *m) {

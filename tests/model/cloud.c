@@ -224,6 +224,7 @@ bool cloud_jump_to_deadline(World *w) {
                 return false;
         if (deadline > cloud_now(w))
                 w->cloud_skew += deadline - cloud_now(w);
+        w->cloud_leapt_at = MAX_OF(w->now, (uint64_t) 1);
         TRACE(w, 1, "*** the cloud's clock leaps to its next deadline");
         cloud_tick(w);
         return true;

@@ -65,7 +65,9 @@ static void note_durably_written(World *w, Runner *r, TrackDevice *td, const Rec
         r->prepared |= e->type == RECORD_PREPARED;
         r->resulted |= e->type == RECORD_RESULT;
         td->reboot_asked |= e->type == RECORD_REBOOTING;
-        td->deadline_verdict |= reason && strstr(reason, "deadline is near");
+        td->deadline_verdict |= reason && (strstr(reason, "deadline is near") || strstr(reason, "deadline comes before"));
+        if (reason && strstr(reason, "deadline comes before"))
+                check_given_up(w, &w->track[r->track], td);
         if (reason && strstr(reason, "deadline is near") && (td->deadline_at == 0 || w->now + 61 * SEC < td->deadline_at))
                 world_violate(w, P1_TRUTH, "%s is given up for a deadline that the service does not have",
                               track_text(w, &w->track[r->track]));
@@ -90,6 +92,7 @@ static void note_written(World *w, const Device *d, TrackDevice *td, const Recor
         if (!td->deferred)
                 return;
         td->due_at = w->now + e->delay * SEC;
+        td->deferred_at = w->now;
         td->nonce_paused = w->nonce;
         td->planned = td->claim_sent = td->go = false;
 }

@@ -129,6 +129,7 @@ static const struct {
         [BUG_REBOOT_EARLY] = { "reboot-early", P4_NO_OVERLAP, "the reboot does not wait for the other run" },
         [BUG_RESUME_WAITS] = { "resume-waits", P8_NEVER_GIVE_UP,
                                "after a reboot the step waits for the network" },
+        [BUG_DEADLINE_UNSEEN] = { "deadline-unseen", P1_TRUTH, "a deferral does not weigh the service's deadline" },
         [BUG_RESUME_TWICE] = { "resume-twice", P2_ONCE,
                                "the start after a reboot is not recorded: the next runner starts it again" },
 };

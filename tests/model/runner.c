@@ -553,7 +553,7 @@ static void open_plan(World *w, Runner *r, const WireMessage *m) {
                               .max_attempts = w->sc.max_attempts,
                               .retry_delay_usec = w->sc.retry_delay,
                               .reboot_timeout_usec = w->sc.reboot_timeout };
-        PlanEvent open = { .type = PLAN_EVENT_OPEN, .record = &r->state, .open = open_of(m->type) };
+        PlanEvent open = { .type = PLAN_EVENT_OPEN, .record = &r->state, .open = open_of(m->type), .by_deadline = m->by_deadline };
         int c;
 
         make_claim(w, config.claim);

@@ -217,6 +217,7 @@ static void track_over(World *w, Track *t, const char *claim) {
                 t->dev[d].state_when_over = t->dev[d].state;
         w->pending--;
         check_final(w, t);
+        check_timed_out(w, t);
 }
 
 void track_cloud_change(World *w, const ModelChange *c) {

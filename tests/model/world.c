@@ -334,7 +334,7 @@ static void world_start(World *w, uint64_t seed) {
         w->now = w->next_seq = w->steps = 0;
         w->next_id = w->foreign_counter = w->nonce = 0;
         w->reboots = 0;
-        w->cloud_skew = w->cloud_tick_seq = w->broker_back_at = 0;
+        w->cloud_skew = w->cloud_leapt_at = w->cloud_tick_seq = w->broker_back_at = 0;
         w->cloud_tick_at = USEC_NEVER;
         w->busy_at = 0;
         w->cloud_actor = -1;

@@ -138,6 +138,7 @@ typedef enum Bug {
         BUG_REBOOT_EARLY,
         BUG_RESUME_WAITS,
         BUG_RESUME_TWICE,
+        BUG_DEADLINE_UNSEEN,
         BUG_COUNT,
 } Bug;
 
@@ -233,6 +234,7 @@ typedef struct TrackDevice {
         bool reboot_heard;        /* by the agent that runs */
         bool reboot_given;        /* the command was; nothing may start in this boot */
         uint64_t due_at;          /* of deferred: in the world's time */
+        uint64_t deferred_at;     /* likewise: since when */
         uint32_t paused_boots;    /* the boot that asked for a reboot */
         uint32_t nonce_paused;    /* documents delivered until then */
         uint32_t nonce_used;      /* of the newest start */
@@ -473,6 +475,7 @@ typedef struct World {
         Model *model;
         ModelOutput out;
         uint64_t cloud_skew;
+        uint64_t cloud_leapt_at; /* 0 = never */
         uint64_t cloud_tick_seq, cloud_tick_at;
         int cloud_actor;         /* device whose request is being served, -1 = nobody's */
         uint64_t broker_back_at; /* no connection before this */
@@ -644,6 +647,8 @@ void check_prepare(World *w, const Device *d, const Track *t);
 void check_idle(World *w);
 void check_result_told(World *w, Runner *r, const WireMessage *m);
 void check_final(World *w, Track *t);
+void check_timed_out(World *w, const Track *t);
+void check_given_up(World *w, const Track *t, const TrackDevice *td); /* before its retry */
 void check_doomed(World *w);
 bool check_settled(World *w);
 void check_end(World *w);

@@ -1343,12 +1343,22 @@ static WireRun deferred_for(uint64_t seconds) {
         return run;
 }
 
+/* What the service answers to the question how long it waits for J; -1 = without limit. */
+static void look_answer(int64_t version, int64_t seconds_left) {
+        ProtoExecution x = execution("J", PROTO_STATUS_IN_PROGRESS, version);
+
+        ck_assert(!published(TOPIC_DESCRIBE)->include_document);
+        x.seconds_left = seconds_left;
+        describe_answer(&x, NULL, "abcd1234");
+}
+
 /* J is deferred for a minute and the cloud knows. Returns its run. */
 static uint32_t up_to_deferred(void) {
         uint32_t run = up_to_running("J", "abcd1234");
 
         runner_pause(run, WIRE_DEFERRED, 60);
         accept_update("J");
+        look_answer(3, -1);
         return run;
 }
 
@@ -1367,9 +1377,86 @@ START_TEST(a_deferral_is_told_and_the_timer_armed_anew) {
         ck_assert_str_eq(proto_details_get(&r->details, "reason"), "paused");
         ck_assert_int_eq(r->step_timeout, (660 + 86400 + 59) / 60);
         accept_update("J");
+        look_answer(3, 87000);
         quiet();
         pass((uint64_t) 59 * SEC);
         quiet();
+        stop();
+}
+END_TEST
+
+/* It is weighed when the service has armed its timer anew: what it waits for then is what there is. */
+START_TEST(a_deferral_that_the_service_does_not_wait_for_is_given_up) {
+        static const struct {
+                int64_t left;
+                bool too_late;
+        } cases[] = { { 91, false }, { 90, true }, { 60, true }, { 0, true }, { 1000, false } };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                ProtoExecution next = execution("K", PROTO_STATUS_QUEUED, 1);
+                uint32_t run;
+
+                start();
+                run = up_to_running("J", "abcd1234");
+                runner_pause(run, WIRE_DEFERRED, 60);
+                ck_assert_ptr_null(only(ENGINE_ACTION_RUNNER));
+                accept_update("J");
+                look_answer(3, cases[i].left);
+                if (!cases[i].too_late) {
+                        quiet();
+                        stop();
+                        continue;
+                }
+                ck_assert_uint_eq(told(WIRE_CANCEL)->run, run);
+                ck_assert(told(WIRE_CANCEL)->wire.by_deadline && !told(WIRE_CANCEL)->wire.by_operator);
+                runner_result(run, PROTO_STATUS_FAILED, "abcd1234");
+                ck_assert_int_eq(published(TOPIC_UPDATE)->status, PROTO_STATUS_FAILED);
+                accept_update("J");
+                (void) told(WIRE_ACK);
+                notify_next(&next, "{}");
+                ck_assert_str_eq(told(WIRE_PREPARE)->wire.key.job_id, "K"); /* its slot is free */
+                stop();
+        }
+}
+END_TEST
+
+START_TEST(a_deferral_found_too_late_waits_for_its_runner) {
+        ProtoExecution x = execution("J", PROTO_STATUS_IN_PROGRESS, 3);
+        WireRun run = deferred_for(600);
+        uint32_t n;
+
+        start_with(default_config());
+        go_online(&run, 1, &x, 1);
+        look_answer(3, 100);
+        n = told(WIRE_CANCEL)->run;
+        runner_closed(n);
+        quiet();
+        pass((uint64_t) 2 * SEC);
+        ck_assert(told(WIRE_CANCEL)->wire.by_deadline);
+        runner_pause(n, WIRE_DEFERRED, 598); /* an old runner, which passes it over: not in a circle */
+        accept_update("J");
+        look_answer(4, 100000);
+        quiet();
+        stop();
+}
+END_TEST
+
+/* A timer that runs already will not stop for the retry's claim. */
+START_TEST(a_near_deadline_is_asked_for_at_once) {
+        ProtoExecution x = execution("J", PROTO_STATUS_IN_PROGRESS, 3);
+        uint32_t run;
+
+        start();
+        run = up_to_deferred();
+        pass((uint64_t) 60 * SEC);
+        x.seconds_left = 50;
+        describe_answer(&x, "{}", "abcd1234");
+        ck_assert_uint_eq(told(WIRE_PREPARE)->run, run);
+        runner_plan_again(run, WIRE_PHASE_RETRY);
+        accept_update("J");
+        (void) told(WIRE_GO);
+        look_answer(4, 49);
+        ck_assert_uint_eq(told(WIRE_DEADLINE)->wire.seconds, 49);
         stop();
 }
 END_TEST
@@ -1559,8 +1646,9 @@ START_TEST(news_of_a_pause_that_are_refused_or_lost) {
         ck_assert_uint_eq(published(TOPIC_UPDATE)->details.n, 1); /* the claim alone */
         ck_assert_int_gt(published(TOPIC_UPDATE)->step_timeout, 0);
         reject(TOPIC_UPDATE, "J", PROTO_CODE_INVALID_REQUEST);
-        quiet();
         ck_assert(logged("refuses to hear that the job is deferred"));
+        look_answer(2, -1);
+        quiet();
         stop();
 
         start();
@@ -1571,6 +1659,7 @@ START_TEST(news_of_a_pause_that_are_refused_or_lost) {
         reject_with_state("J", PROTO_CODE_VERSION_MISMATCH, PROTO_STATUS_IN_PROGRESS, "abcd1234", 3);
         ck_assert_int_eq(published(TOPIC_UPDATE)->expected_version, 3); /* other details: it was something else */
         accept_update("J");
+        look_answer(4, -1);
         quiet();
         stop();
 }
@@ -1592,8 +1681,11 @@ START_TEST(a_reboot_goes_on_when_the_cloud_was_told) {
         ck_assert(summary.rebooting && summary.running == 1);
         accept_update("J");
         ck_assert_uint_eq(told(WIRE_TOLD)->run, run);
-        pass((uint64_t) 30 * SEC);
+        pass((uint64_t) 20 * SEC - 1);
         quiet(); /* said once */
+        pass(1); /* it waits for other runs, and the service for it */
+        look_answer(3, 300);
+        ck_assert_uint_eq(told(WIRE_DEADLINE)->wire.seconds, 300);
         stop();
 }
 END_TEST
@@ -1910,6 +2002,9 @@ static TCase *cases(void) {
         tcase_add_test(t, what_was_started_and_deleted_does_not_come_back);
         tcase_add_test(t, what_was_not_found_once_is_taken_when_it_is_listed_again);
         tcase_add_test(t, a_deferral_is_told_and_the_timer_armed_anew);
+        tcase_add_test(t, a_deferral_that_the_service_does_not_wait_for_is_given_up);
+        tcase_add_test(t, a_deferral_found_too_late_waits_for_its_runner);
+        tcase_add_test(t, a_near_deadline_is_asked_for_at_once);
         tcase_add_test(t, a_deferral_keeps_its_slot_and_its_document_is_read_afresh);
         tcase_add_test(t, a_retry_waits_for_the_connection);
         tcase_add_test(t, a_cancel_while_deferred_asks_a_runner_for_the_end);

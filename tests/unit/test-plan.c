@@ -318,7 +318,7 @@ static void script_record(char how, RecordState *ret) {
         (void) strcpy(attempt->boot_id, boot);
 }
 
-/* [c|o|a|d|t]open[RECORD][=|-][~]: how the life begins (t: by an attach, o: by a cancel of the operator) and what the record says; =: with another document than the
+/* [c|o|l|a|d|t]open[RECORD][=|-][~]: how the life begins (t: by an attach, o: by a cancel of the operator, l: because it is too late) and what the record says; =: with another document than the
  * record's, -: of the same length, ~: which is refused. */
 static bool script_open(Bench *b, const char *word) {
         RecordState record CLEANUP_RECORD_STATE = { .key = b->config.key, .claim = "OldClaim" };
@@ -326,7 +326,8 @@ static bool script_open(Bench *b, const char *word) {
         const char *at = word;
 
         event.by_operator = *at == 'o' && at[1] == 'o';
-        event.open = *at == 'c' || event.by_operator ? PLAN_OPEN_CANCEL
+        event.by_deadline = *at == 'l';
+        event.open = *at == 'c' || event.by_operator || event.by_deadline ? PLAN_OPEN_CANCEL
                      : *at == 'a' ? PLAN_OPEN_ACK
                      : *at == 'd' ? PLAN_OPEN_DROP
                      : *at == 't' ? PLAN_OPEN_ATTACH
@@ -639,6 +640,11 @@ static const struct {
         { "+60000 openD go slot ! forked", "T:plan-retry slot fork0.2t ( P:started0.2/1 fails) KILL T:unable exit" },
         { "openE go slot forked", "T:plan-retry slot fork0.2t P:started0.2/1 release" },
         { "topenD", "T:deferred+60 exit" },
+        { "lopenD", "P:FAILED T:FAILED" },
+        { "lopenD ack", "P:FAILED T:FAILED bury:FAILED exit" },
+        { "lopenD cancel ack", "P:FAILED T:FAILED T:FAILED bury:FAILED exit" },
+        { "lopenF ack", "T:FAILED bury:FAILED exit" },
+        { "lopenS ack", "P:CANCELED T:CANCELED bury:CANCELED exit" }, /* it is no more what was weighed */
         { "+99000 topenD", "T:deferred+0 exit" },
         { "topenE=", "T:deferred+0 exit" },
         { "copenD ack", "P:CANCELED T:CANCELED bury:CANCELED exit" },
@@ -896,6 +902,7 @@ static const struct {
         { "open go slot forked exit75. empty", "claim", "NewClaim" },
         { "open go slot forked exit75. empty", "exitCode", "75" },
         { "open go slot forked exit75. empty", "stderr", "" },
+        { "lopenD", "reason", "timed out: Get was to be tried again, and the service's own deadline comes before that" },
         { "+50000 openD", "reason", "deferred: will be tried again in 10 s (restart 1 of 2)" },
         { "+50000 openD", "claim", "OldClaim" },
         { "2steps +60000 openD~", "reason", "the job document is refused by now: steps: missing" },
@@ -1371,7 +1378,7 @@ static bool pick_event(Truth *t, PlanEvent *e) {
 START_TEST(random_orders) {
         Bench b CLEANUP_BENCH;
         static const char *const opens[] = { "open", "open", "open", "openP", "openS", "openB", "openF", "copenP", "copenS",
-                                              "openD", "openE=", "topenD", "openR", "openN", "topenN", "copenN" };
+                                              "openD", "openE=", "topenD", "lopenD", "openR", "openN", "topenN", "copenN" };
 
         for (uint64_t seed = (uint64_t) _i * 2000; seed < (uint64_t) (_i + 1) * 2000; seed++) {
                 Truth t = { .random = seed, .b = &b };

@@ -69,7 +69,7 @@ static void fill(WireMessage *m, WireType type) {
                 m->key = key;
                 break;
         case WIRE_CANCEL:
-                m->by_operator = true;
+                m->by_operator = m->by_deadline = true;
                 m->key = key;
                 break;
         case WIRE_ATTACH:
@@ -151,6 +151,7 @@ static void assert_equal(const WireMessage *a, const WireMessage *b) {
         }
         ck_assert_uint_eq(a->count, b->count);
         ck_assert_int_eq(a->by_operator, b->by_operator);
+        ck_assert_int_eq(a->by_deadline, b->by_deadline);
         ck_assert_int_eq(a->paused_since, b->paused_since);
 }
 
