@@ -65,6 +65,27 @@ static bool earlier_one_is_starting(const Engine *e, const Job *j) {
         return false;
 }
 
+/* A deferred run has kept its place. */
+static bool goes_on_before(const Job *a, const Job *b) {
+        bool a_deferred = a->record == RECORD_RUN_DEFERRED, b_deferred = b->record == RECORD_RUN_DEFERRED;
+
+        return a_deferred != b_deferred ? a_deferred : job_before(a, b);
+}
+
+/* What a restart finds under way may be more than may be, after a verdict that could not be written, say, or with a new
+ * configuration: it goes on one by one. */
+static bool has_room(const Engine *e, const Job *j) {
+        size_t others = 0;
+
+        for (size_t i = 0; i < e->n_jobs; i++) {
+                const Job *k = e->jobs[i];
+                bool waits = k->local == LOCAL_PREPARING || k->local == LOCAL_PLANNED || k->local == LOCAL_RECORDED;
+
+                others += k != j && job_holds_slot(k) && (!waits || (goes_on_before(k, j) && !is_asked_in_vain(e, k)));
+        }
+        return others < e->config.max_concurrent;
+}
+
 static bool claimed_by_another(const Job *j) {
         return j->cloud == CLOUD_OPEN && j->details_known && j->status == PROTO_STATUS_IN_PROGRESS &&
                 !job_accepts_claim(j, j->cloud_claim);
@@ -104,7 +125,7 @@ static void advance_online(Engine *e, Job *j) {
         case LOCAL_PLANNED:
                 if (j->cloud == CLOUD_UNKNOWN)
                         cloud_describe(e, j, false);
-                else if (!operator_holds_back(e, j) && !earlier_one_is_starting(e, j) && !engine_reboot_pending(e))
+                else if (!operator_holds_back(e, j) && !earlier_one_is_starting(e, j) && !engine_reboot_pending(e) && has_room(e, j))
                         cloud_claim(e, j);
                 return;
         case LOCAL_DEFERRED:
@@ -147,7 +168,8 @@ static void job_advance(Engine *e, Job *j) {
                  * the mismatch tells. */
                 cloud_request_over(e, j);
                 j->version = j->request_version + 1;
-        }
+        } else if (j->local == LOCAL_FINISHED && j->request == REQUEST_DESCRIBE && j->cloud == CLOUD_OPEN)
+                cloud_request_over(e, j); /* a look at the service's deadline, which does not matter any more */
         if (j->left_alone && e->now >= j->recheck_at) {
                 j->left_alone = false;
                 j->recheck_at = USEC_NEVER;

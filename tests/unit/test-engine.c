@@ -1952,8 +1952,52 @@ START_TEST(a_look_that_brings_no_answer_is_repeated) {
 }
 END_TEST
 
+/* By a new configuration here; also after a verdict that could not be written: what waits for its claim goes on when there is room. */
+START_TEST(more_under_way_than_may_be_goes_on_one_by_one) {
+        ProtoExecution x[2] = { execution("J", PROTO_STATUS_IN_PROGRESS, 2), execution("K", PROTO_STATUS_QUEUED, 1) };
+        EngineConfig two = default_config(), one = default_config();
+        EngineEvent reload = { .type = ENGINE_EVENT_RELOAD, .config = &one };
+        uint32_t j, k;
+
+        two.max_concurrent = 2;
+        start_with(two);
+        go_online(NULL, 0, NULL, 0);
+        j = up_to_running("J", "abcd1234");
+        list(TOPIC_NOTIFY, x, 2);
+        describe_answer(&x[1], "{}", NULL);
+        k = told(WIRE_PREPARE)->run;
+        step(&reload);
+        runner_plan(k, "kkkkkkkk");
+        quiet();
+        runner_result(j, PROTO_STATUS_SUCCEEDED, "abcd1234"); /* the slot is free, its report under way */
+        for (size_t i = 0; i < actions.n; i++)
+                if (actions.item[i].type == ENGINE_ACTION_PUBLISH && strcmp(actions.item[i].request.job_id, "K") == 0)
+                        j = 0;
+        ck_assert_uint_eq(j, 0);
+        stop();
+}
+END_TEST
+
+/* The service's answer does not matter to a verdict. */
+START_TEST(a_look_does_not_keep_the_final_status_waiting) {
+        uint32_t run;
+
+        start();
+        run = up_to_running("J", "abcd1234");
+        pass((uint64_t) 20 * SEC);
+        (void) published(TOPIC_DESCRIBE);
+        runner_result(run, PROTO_STATUS_SUCCEEDED, "abcd1234");
+        ck_assert_int_eq(published(TOPIC_UPDATE)->status, PROTO_STATUS_SUCCEEDED);
+        ck_assert_int_eq(published(TOPIC_UPDATE)->expected_version, 2);
+        stop();
+}
+END_TEST
+
 static TCase *cases(void) {
         TCase *t = tcase_create("engine");
+
+        tcase_add_test(t, more_under_way_than_may_be_goes_on_one_by_one);
+        tcase_add_test(t, a_look_does_not_keep_the_final_status_waiting);
 
         tcase_add_test(t, plain_job_takes_two_publications);
         tcase_add_test(t, backlog_takes_two_publications_each);
