@@ -50,13 +50,18 @@ struct Server {
         bool asked;        /* a runner has been asked and has not answered in full */
         ControlVerb verb;  /* what */
         Client *asker;     /* for whom; NULL = for one that has gone */
-        size_t n_ends;     /* told so far */
+        bool held;         /* the asker does not take what it asked for: the runner is not listened to */
 };
 
 /* ---- one client ---- */
 
 static void ask_next(Server *s);
 static void push_news(Client *c);
+
+static void hold(Server *s, bool on) {
+        s->held = on;
+        link_hold(s->agent, LINK_ASK, on);
+}
 
 static void client_free(Client *c) {
         Server *s = c->server;
@@ -66,8 +71,10 @@ static void client_free(Client *c) {
                 at = &(*at)->next;
         *at = c->next;
         s->n_clients--;
-        if (s->asker == c)
+        if (s->asker == c) {
                 s->asker = NULL;
+                hold(s, false);
+        }
         sd_event_source_disable_unref(c->io);
         sd_event_source_disable_unref(c->timer);
         (void) close(c->fd);
@@ -80,15 +87,17 @@ static void wait_until(Client *c, uint64_t at) {
         (void) sd_event_source_set_enabled(c->timer, SD_EVENT_ONESHOT);
 }
 
-static void wait_idle(Client *c) {
-        wait_until(c, clock_boottime_usec() + CONTROL_IDLE_SEC * USEC_PER_SEC);
+static void wait_idle(Client *c, uint64_t seconds) {
+        wait_until(c, clock_boottime_usec() + seconds * USEC_PER_SEC);
 }
 
 /* What it is listened to for, and how long. */
 static void client_rest(Client *c) {
         (void) sd_event_source_set_io_events(c->io, c->pending.len > 0 ? EPOLLOUT : c->asking ? 0 : EPOLLIN);
-        if (c->pending.len > 0 || !(c->asking || c->watching))
-                wait_idle(c);
+        if (c->pending.len > 0)
+                wait_idle(c, CONTROL_TAKE_SEC);
+        else if (!c->asking && !c->watching)
+                wait_idle(c, CONTROL_IDLE_SEC);
         else if (!c->news)
                 (void) sd_event_source_set_enabled(c->timer, SD_EVENT_OFF);
 }
@@ -115,19 +124,19 @@ static bool client_send(Client *c, const ControlReply *a) {
         return true;
 }
 
-static bool client_refuse(Client *c, ControlError error, const char *text) {
+static void refuse(Client *c, ControlError error, const char *text) {
         ControlReply a = { .type = CONTROL_REPLY_ERROR, .error = error };
 
         (void) snprintf(a.text, sizeof a.text, "%s", text);
-        return client_send(c, &a);
+        (void) client_send(c, &a);
 }
 
-static bool client_done(Client *c, const char *text) {
+static void client_done(Client *c, const char *text) {
         ControlReply a = { .type = CONTROL_REPLY_DONE };
 
         a.status.paused_since = engine_paused_since(c->server->agent->engine);
         (void) snprintf(a.text, sizeof a.text, "%s", text);
-        return client_send(c, &a);
+        (void) client_send(c, &a);
 }
 
 static bool may_change(const Server *s, uid_t uid) {
@@ -138,7 +147,7 @@ static bool may_change(const Server *s, uid_t uid) {
 
 /* The asker is served, or gone. */
 static void ask_over(Server *s) {
-        s->asked = false;
+        s->asked = s->held = false;
         s->asker = NULL;
         (void) sd_event_source_set_enabled(s->ask_timer, SD_EVENT_OFF);
         link_close(s->agent, LINK_ASK);
@@ -151,7 +160,7 @@ static void ask_failed(Server *s, const char *why) {
         if (c) {
                 s->asker = NULL;
                 c->asking = false;
-                (void) client_refuse(c, CONTROL_FAILED, why);
+                refuse(c, CONTROL_FAILED, why);
         }
         ask_over(s);
 }
@@ -189,7 +198,7 @@ static void ask_next(Server *s) {
                 if (r < 0) {
                         link_close(s->agent, LINK_ASK);
                         c->asking = false;
-                        (void) client_refuse(c, CONTROL_FAILED, "no runner can be reached; the journal says why");
+                        refuse(c, CONTROL_FAILED, "no runner can be reached; the journal says why");
                         continue;
                 }
                 s->asked = true;
@@ -225,7 +234,7 @@ static void take_ends(Server *s, const WireMessage *m) {
         if (!client_send(c, &a) || !m->more)
                 ask_over(s);
         else if (c->pending.len > 0)
-                link_hold(s->agent, LINK_ASK, true); /* the runner waits, we do not */
+                hold(s, true); /* the runner waits, we do not */
 }
 
 static void take_paused(Server *s, const WireMessage *m) {
@@ -237,8 +246,7 @@ static void take_paused(Server *s, const WireMessage *m) {
         if (c) {
                 c->asking = false;
                 s->asker = NULL;
-                (void) client_done(c, m->paused_since > 0 ? "paused: what was begun goes on to its end, nothing else starts"
-                                                          : "resumed");
+                client_done(c, m->paused_since > 0 ? "paused: what was begun goes on to its end, nothing else starts" : "resumed");
         }
         ask_over(s);
 }
@@ -259,90 +267,111 @@ void server_lost_runner(Server *s) {
                 ask_failed(s, "the runner went away before it answered; the journal says why");
 }
 
-static bool take_ask(Client *c, const ControlRequest *q) {
+static void take_ask(Client *c, const ControlRequest *q) {
         Server *s = c->server;
 
         c->request = *q;
         c->asking = true;
         c->turn = s->turns++;
         client_rest(c);
-        ask_next(s); /* may be the end of the client */
-        return false;
+        if (s->held && q->verb != CONTROL_HISTORY)
+                ask_failed(s, "interrupted: somebody else could not wait"); /* a reader that does not read stops no pause */
+        else
+                ask_next(s); /* may be the end of the client */
 }
 
 /* ---- requests ---- */
 
-static bool take_show(Client *c, const ControlRequest *q) {
+static void take_show(Client *c, const ControlRequest *q) {
         ControlReply a CLEANUP_REPLY = {};
         int r = status_fill_job(c->server->agent, q->job_id, q->number, &a);
 
         if (r == -ENOENT)
-                return client_refuse(c, CONTROL_NO_SUCH_JOB, "no such job is known here; it may have ended: see history");
-        return r < 0 ? client_refuse(c, CONTROL_FAILED, "no memory") : client_send(c, &a);
+                refuse(c, CONTROL_NO_SUCH_JOB, "no such job is known here; it may have ended: see history");
+        else if (r < 0)
+                refuse(c, CONTROL_FAILED, "no memory");
+        else
+                (void) client_send(c, &a);
 }
 
-static bool take_status(Client *c) {
+static void take_status(Client *c) {
         ControlReply a CLEANUP_REPLY = {};
 
-        if (status_fill(c->server->agent, &a) < 0)
-                return client_refuse(c, CONTROL_FAILED, "no memory");
+        if (status_fill(c->server->agent, &a) < 0) {
+                refuse(c, CONTROL_FAILED, "no memory");
+                return;
+        }
         c->news = false;
         c->pushed_at = clock_boottime_usec();
-        return client_send(c, &a);
+        (void) client_send(c, &a);
 }
 
-static bool take_cancel(Client *c, const ControlRequest *q) {
+/* Why not; NULL = it may be. */
+static const char *too_late(const ControlJob *j) {
+        if (j->phase == CONTROL_REPORTING)
+                return "it has ended; its result is being reported";
+        if (j->phase == CONTROL_LEFT_ALONE)
+                return "this device leaves it alone: another one has it, or jobs.on_orphan says so";
+        return NULL;
+}
+
+static void take_cancel(Client *c, const ControlRequest *q) {
         Agent *agent = c->server->agent;
         ControlReply a CLEANUP_REPLY = {};
         JobKey key = { .number = 0 };
         EngineEvent event = { .type = ENGINE_EVENT_CANCEL, .key = &key };
-        const ControlJob *j;
         int r = status_fill_job(agent, q->job_id, q->number, &a);
 
         if (r == -ENOENT)
-                return client_refuse(c, CONTROL_NO_SUCH_JOB, "no such job is known here; it may have ended: see history");
-        if (r < 0)
-                return client_refuse(c, CONTROL_FAILED, "no memory");
-        j = a.jobs;
-        if (j->phase == CONTROL_REPORTING)
-                return client_refuse(c, CONTROL_TOO_LATE, "it has ended; its result is being reported");
-        if (j->phase == CONTROL_LEFT_ALONE)
-                return client_refuse(c, CONTROL_TOO_LATE, "this device leaves it alone: another one has it, or jobs.on_orphan says so");
-        memcpy(key.thing, agent->config->thing_name, MIN_OF(strlen(agent->config->thing_name) + 1, sizeof key.thing));
-        memcpy(key.job_id, j->job_id, sizeof key.job_id);
-        key.number = MAX_OF(j->number, (int64_t) 0);
-        key.queued_at = MAX_OF(j->queued_at, (int64_t) 0);
-        agent_feed(agent, &event);
-        return client_done(c, agent->online ? "it is being cancelled" : "it is being cancelled; what has not begun is refused when the agent is connected");
+                refuse(c, CONTROL_NO_SUCH_JOB, "no such job is known here; it may have ended: see history");
+        else if (r < 0)
+                refuse(c, CONTROL_FAILED, "no memory");
+        else if (too_late(a.jobs))
+                refuse(c, CONTROL_TOO_LATE, too_late(a.jobs));
+        else {
+                (void) snprintf(key.thing, sizeof key.thing, "%s", agent->config->thing_name);
+                memcpy(key.job_id, a.jobs->job_id, sizeof key.job_id);
+                key.number = MAX_OF(a.jobs->number, (int64_t) 0);
+                key.queued_at = MAX_OF(a.jobs->queued_at, (int64_t) 0);
+                agent_feed(agent, &event);
+                client_done(c, agent->online ? "it is being cancelled"
+                                             : "it is being cancelled; if it has not begun, as soon as the agent is connected");
+        }
 }
 
-/* false: the client is not to be looked at any more. */
-static bool take_request(Client *c, const ControlRequest *q) {
+/* May be the end of the client. */
+static void take_request(Client *c, const ControlRequest *q) {
         bool allowed = may_change(c->server, c->uid);
 
         switch (q->verb) {
         case CONTROL_STATUS:
-                return take_status(c);
+                take_status(c);
+                return;
         case CONTROL_WATCH:
                 c->watching = true;
-                return take_status(c);
+                take_status(c);
+                return;
         case CONTROL_SHOW:
-                return take_show(c, q);
+                take_show(c, q);
+                return;
         case CONTROL_HISTORY:
-                return take_ask(c, q);
+                take_ask(c, q);
+                return;
         case CONTROL_CANCEL:
-                if (allowed)
-                        return take_cancel(c, q);
-                break;
+                if (!allowed)
+                        break;
+                take_cancel(c, q);
+                return;
         case CONTROL_PAUSE:
         case CONTROL_RESUME:
-                if (allowed)
-                        return take_ask(c, q);
-                break;
+                if (!allowed)
+                        break;
+                take_ask(c, q);
+                return;
         case CONTROL_VERB_COUNT:
-                break;
+                return;
         }
-        return client_refuse(c, CONTROL_DENIED, c->server->own ? "this is for root and the agent's own user" : "this is for root");
+        refuse(c, CONTROL_DENIED, c->server->own ? "this is for root and the agent's own user" : "this is for root");
 }
 
 static void receive(Client *c) {
@@ -358,11 +387,11 @@ static void receive(Client *c) {
                 return;
         }
         if (control_request_decode(packet, MIN_OF((size_t) n, sizeof packet), &q, &e) == 0) {
-                (void) take_request(c, &q);
+                take_request(c, &q);
                 return;
         }
         c->closing = true;
-        (void) client_refuse(c, CONTROL_BAD_REQUEST, e.text);
+        refuse(c, CONTROL_BAD_REQUEST, e.text);
 }
 
 static int on_client(UNUSED sd_event_source *source, UNUSED int fd, uint32_t revents, void *userdata) {
@@ -377,7 +406,7 @@ static int on_client(UNUSED sd_event_source *source, UNUSED int fd, uint32_t rev
                 else if (r > 0) {
                         client_rest(c);
                         if (s->asker == c)
-                                link_hold(s->agent, LINK_ASK, false);
+                                hold(s, false);
                         if (c->news)
                                 push_news(c);
                 }
@@ -397,7 +426,7 @@ static void push_news(Client *c) {
         if (c->pending.len > 0)
                 return; /* when it has taken that */
         if (clock_boottime_usec() >= due)
-                (void) take_status(c);
+                take_status(c);
         else
                 wait_until(c, due);
 }
@@ -465,7 +494,7 @@ static int on_connect(UNUSED sd_event_source *source, int fd, UNUSED uint32_t re
         }
         if (s->n_clients > CONTROL_CLIENTS_MAX - (may_change(s, who.uid) ? 0 : CONTROL_CLIENTS_KEPT)) {
                 c->closing = true;
-                (void) client_refuse(c, CONTROL_BUSY, "too many clients are connected to the agent");
+                refuse(c, CONTROL_BUSY, "too many clients are connected to the agent");
         } else
                 client_rest(c);
         return 0;

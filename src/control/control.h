@@ -20,7 +20,8 @@ enum {
         CONTROL_CLIENTS_KEPT = 4,        /* of these for whoever may change things */
         CONTROL_REQUESTS_PER_SEC = 50,   /* of one connection */
         CONTROL_ACCEPTS_PER_SEC = 100,
-        CONTROL_IDLE_SEC = 10,           /* a connection that asks for nothing, or does not take its answer, is closed */
+        CONTROL_IDLE_SEC = 10,           /* a connection that asks for nothing is closed, */
+        CONTROL_TAKE_SEC = 2,            /* and one that does not take its answer */
         CONTROL_ASK_SEC = 20,            /* until the runner must have answered */
         CONTROL_WATCH_GAP_MSEC = 100,    /* least time between two answers of a watch */
 };

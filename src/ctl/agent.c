@@ -15,6 +15,7 @@
 
 #define CONTROL_DIRECTORY "/run/iot-jobs"
 #define CONFIG_DIRECTORY  "/etc/iot-jobs"
+#define AGENT_DIRECTORY   "/run/iot-jobs-agent"
 
 /* Through a descriptor of the directory: its path may be longer than a socket's address. */
 static int connect_at(const char *directory, const char *name) {
@@ -78,7 +79,9 @@ static int try_config(const char *path, bool must_be_good, int *error, char wher
         if (fd >= 0)
                 return fd;
         control_socket_name(config->thing_name, name);
-        return try_socket(config->runtime_directory, name, error, where);
+        fd = try_socket(config->runtime_directory, name, error, where);
+        /* Where the socket unit failed, the agent has made one in the directory that its own unit gives it. */
+        return fd >= 0 ? fd : try_socket(AGENT_DIRECTORY, name, error, where);
 }
 
 static int unreachable(const char *unit, int error, const char *where) {

@@ -16,8 +16,9 @@
 enum {
         RETRY_USEC = 1000 * 1000, /* between two tries to reach an agent that went away */
         TICK_USEC = 1000 * 1000,  /* the times in the picture go on by themselves */
-        BAR_COLUMNS = 24,
-        NAME_COLUMNS = 24,
+        BAR_MIN = 6,
+        BAR_MAX = 24,
+        NAME_MAX_COLUMNS = 24,
         WIDTH_MIN = 20, /* of a terminal that says nothing sensible */
         WIDTH_DEFAULT = 80,
         HEIGHT_DEFAULT = 24,
@@ -74,12 +75,13 @@ static void add_line(Buf *picture, size_t columns, const char *text) {
         buf_puts(picture, CLEAR_LINE "\n");
 }
 
-static void add_bar(Buf *line, int64_t percent, uint64_t now) {
-        size_t done = percent < 0 ? 0 : (size_t) percent * BAR_COLUMNS / 100;
-        size_t moving = (size_t) (now / TICK_USEC % BAR_COLUMNS);
+static void add_bar(Buf *line, size_t columns, int64_t percent, uint64_t now) {
+        size_t width = MIN_OF(MAX_OF(columns / 5, (size_t) BAR_MIN), (size_t) BAR_MAX);
+        size_t done = percent < 0 ? 0 : (size_t) percent * width / 100;
+        size_t moving = (size_t) (now / TICK_USEC % width);
 
         buf_puts(line, " [");
-        for (size_t i = 0; i < BAR_COLUMNS; i++)
+        for (size_t i = 0; i < width; i++)
                 buf_puts(line, percent < 0 ? (i == moving ? "=" : " ") : i < done ? "#" : ".");
         if (percent < 0)
                 buf_puts(line, "]      ");
@@ -97,15 +99,15 @@ static ControlJob aged(const ControlJob *j, int64_t seconds) {
         return ret;
 }
 
-static void add_job(Buf *picture, size_t columns, const ControlJob *told, int64_t later, uint64_t now) {
+static void add_job(Buf *picture, size_t columns, size_t name_columns, const ControlJob *told, int64_t later, uint64_t now) {
         ControlJob j = aged(told, later);
-        size_t n = format_cut(j.job_id, NAME_COLUMNS);
+        size_t n = format_cut(j.job_id, name_columns);
         char phase[2 * FORMAT_MAX];
         Buf line CLEANUP_BUF = {};
 
-        buf_printf(&line, "%.*s%*s", (int) n, j.job_id, (int) (NAME_COLUMNS - n), "");
+        buf_printf(&line, "%.*s%*s", (int) n, j.job_id, (int) (name_columns - n), "");
         if (j.phase == CONTROL_RUNNING || j.phase == CONTROL_STOPPING)
-                add_bar(&line, j.progress, now);
+                add_bar(&line, columns, j.progress, now);
         buf_printf(&line, "  %s", format_phase(&j, phase));
         if (j.step[0])
                 buf_printf(&line, "  %s", j.step);
@@ -134,11 +136,14 @@ static void add_head(Buf *picture, size_t columns, const Watch *w, int64_t later
 
 static void add_jobs(Buf *picture, size_t columns, size_t room, const Watch *w, int64_t later, uint64_t now) {
         const ControlReply *a = &w->reply;
-        size_t n = a->n_jobs > room ? room - 1 : a->n_jobs;
+        size_t n = a->n_jobs > room ? room - 1 : a->n_jobs, name_columns = 0;
         char line[FORMAT_MAX];
 
         for (size_t i = 0; i < n; i++)
-                add_job(picture, columns, &a->jobs[i], later, now);
+                name_columns = MAX_OF(name_columns, strlen(a->jobs[i].job_id));
+        name_columns = MIN_OF(name_columns, (size_t) NAME_MAX_COLUMNS);
+        for (size_t i = 0; i < n; i++)
+                add_job(picture, columns, name_columns, &a->jobs[i], later, now);
         if (n < a->n_jobs) {
                 (void) snprintf(line, sizeof line, "and %zu more", a->n_jobs - n);
                 add_line(picture, columns, line);
@@ -331,11 +336,15 @@ static int open_signals(Watch *w) {
 
 static void watch_loop(Watch *w) {
         while (!w->over) {
-                struct pollfd f[] = { { .fd = w->signal_fd, .events = POLLIN }, { .fd = w->fd, .events = POLLIN } };
+                struct pollfd f[] = { { .fd = w->signal_fd, .events = POLLIN },
+                                      { .fd = w->fd, .events = POLLIN },
+                                      { .fd = STDOUT_FILENO } }; /* does anybody listen? */
                 int timeout = w->fd < 0 ? RETRY_USEC / 1000 : w->live ? TICK_USEC / 1000 : -1;
                 int n = poll(f, ELEMENTSOF(f), timeout);
 
                 if (n < 0 && errno != EINTR)
+                        return;
+                if (n > 0 && f[2].revents)
                         return;
                 if (n > 0 && f[0].revents)
                         take_signal(w);

@@ -1,21 +1,46 @@
 # SPDX-License-Identifier: Apache-2.0
 """The control socket and what iot-jobsctl asks over it, with a real broker and real jobs."""
 
+import fcntl
 import json
 import os
-import pathlib
+import pty
+import re
 import signal
 import socket
+import struct
 import subprocess
+import termios
+import threading
 import time
 import unittest
 
-from harness import BUILD, PATIENCE, LabTest, clean_environment, wait_for
+from harness import BUILD, PATIENCE, ROOT, LabTest, clean_environment, wait_for
 
 CTL = BUILD / "src/ctl/iot-jobsctl"
-LIMITS = (BUILD.parent / "src/control/control.h") if (BUILD.parent / "src/control/control.h").exists() else \
-    pathlib.Path(__file__).resolve().parents[2] / "src/control/control.h"
+COMPLETION = ROOT / "src/ctl/completion.bash"
 SLEEPER = "echo here >> @EVIDENCE@/started; while ! [ -e @LAB@/go ]; do sleep 0.05; done; echo done >> @EVIDENCE@/ended"
+
+
+class Reader:
+    """Takes whatever comes, in a thread of its own."""
+
+    def __init__(self, file):
+        self.file, self.data = file, b""
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        try:
+            while chunk := self.file.read(65536):
+                self.data += chunk
+        except (OSError, ValueError):
+            pass  # the other end of a terminal is gone, or ours is closed
+
+    def text(self):
+        return self.data.decode(errors="replace")
+
+    def wait(self, pattern):
+        return wait_for(lambda: re.search(pattern, self.text(), re.M), lambda: f"{pattern!r} in {self.text()!r}")
 
 
 class ControlTest(LabTest):
@@ -309,6 +334,283 @@ class Change(ControlTest):
         self.ctl("pause")
         self.ctl("run", self.lab.document("x", {"operation": "other"}))
         self.assertEqual(len(self.lab.witness("other")), 1)
+
+
+class Watch(ControlTest):
+    def watch(self, *args):
+        p = subprocess.Popen(self.command("watch", *args), stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+                             env=clean_environment(), bufsize=0)
+        self.addCleanup(p.kill)
+        return p, Reader(p.stdout)
+
+    def test_lines(self):
+        """Not on a terminal: a line for each change, through a restart of the agent."""
+        self.lab.handler("slow", "echo 40 >&3; " + SLEEPER)
+        agent = self.start()
+        p, out = self.watch()
+        out.wait(rf"^{self.lab.thing}: connected\n")
+        self.lab.create("one", {"operation": "slow"})
+        out.wait(r"one: running \d+s, 40 %, 1/1 slow\n")
+        agent.kill(signal.SIGKILL)
+        out.wait("the agent is not running; waiting for it\n")
+        self.start()
+        self.let_go()
+        out.wait(r"one: SUCCEEDED\n")
+        self.ctl("pause")
+        out.wait(f"{self.lab.thing}: paused\n")
+        p.send_signal(signal.SIGTERM)
+        self.assertEqual(p.wait(PATIENCE), 0)
+        self.assertNotIn("\x1b", out.text())
+
+    def test_json(self):
+        self.sleeper()
+        self.start()
+        p, out = self.watch("--json")
+        self.lab.create("one", {"operation": "sleep"})
+        out.wait(r'"job":"one","execution":1,.*"phase":"running"')
+        self.let_go()
+        out.wait(r'"ended":\[{"job":"one","execution":1,"status":"SUCCEEDED"')
+        p.send_signal(signal.SIGINT)
+        self.assertEqual(p.wait(PATIENCE), 0)
+        for line in out.text().splitlines():
+            self.assertEqual(json.loads(line)["type"], "status")
+
+    def test_nobody_reads_on(self):
+        """As before `head`: it ends."""
+        self.sleeper()
+        self.start()
+        read, write = os.pipe()
+        p = subprocess.Popen(self.command("watch"), stdout=write, stderr=write, stdin=subprocess.DEVNULL, env=clean_environment())
+        self.addCleanup(p.kill)
+        os.close(write)
+        self.assertIn(b"connected", os.read(read, 1000))
+        os.close(read)
+        self.assertEqual(p.wait(PATIENCE), 0)
+
+    def terminal(self, columns, lines):
+        """iot-jobsctl watch on a terminal of that size → (process, what it wrote)."""
+        master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        p = subprocess.Popen(self.command("watch"), stdout=slave, stderr=slave, stdin=slave, start_new_session=True,
+                             env=clean_environment(TERM="xterm"))
+        self.addCleanup(p.kill)
+        self.addCleanup(os.close, slave)
+        return p, Reader(os.fdopen(master, "rb", buffering=0))
+
+    def test_live(self):
+        """A picture with a bar, no wider than the terminal and no higher; the cursor comes back whatever ends it."""
+        self.lab.handler("slow", "echo 50 >&3; echo 'a step with a name that is much too long for a small terminal' >&3; " + SLEEPER)
+        self.start()
+        self.lab.create("one", {"operation": "slow"})
+        for i in range(8):
+            self.lab.create(f"waits-{i}", {"operation": "slow"})
+        for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            p, out = self.terminal(60, 6)
+            out.wait(r"one     \[######\.\.\.\.\.\.\]  50 %  running \d+s  1/1 slow: a ste")
+            out.wait("and 6 more")
+            p.send_signal(sig)
+            self.assertEqual(p.wait(PATIENCE), 0)
+            text = wait_for(lambda: out.text().endswith("\x1b[?25h") and out.text(), "the cursor")
+            self.assertTrue(text.startswith("\x1b[?25l"))
+            for frame in re.split(r"\x1b\[\d+A\r|\x1b\[\?25.", text):
+                plain = re.sub(r"\x1b\[[0-9]*[A-Za-z]", "", frame).replace("\r", "")
+                self.assertLess(plain.count("\n"), 6, plain)
+                for line in plain.split("\n"):
+                    self.assertLess(len(line), 60, line)
+        self.let_go()
+
+    def test_suspended(self):
+        """Stopped and continued as any program on a terminal."""
+        self.start()
+        p, out = self.terminal(80, 24)
+        out.wait("no jobs")
+        p.send_signal(signal.SIGTSTP)
+        wait_for(lambda: open(f"/proc/{p.pid}/stat", encoding="utf-8").read().rsplit(")", 1)[1].split()[0] == "T", "it to stop")
+        self.assertTrue(out.text().endswith("\x1b[?25h"))
+        p.send_signal(signal.SIGCONT)
+        wait_for(lambda: out.text().rfind("no jobs") > out.text().rfind("\x1b[?25l") > out.text().rfind("\x1b[?25h"), "the picture again")
+        p.send_signal(signal.SIGINT)
+        self.assertEqual(p.wait(PATIENCE), 0)
+
+
+class Hostile(ControlTest):
+    """Whoever may connect may be stupid, slow, or mean; no job notices, and it passes."""
+
+    def setUp(self):
+        super().setUp()
+        self.lab.handler("quick", "exit 0")
+        self.agent = self.start()
+        self.fds = self.descriptors()
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.agent.pid}/fd"))
+
+    def check_well(self, job):
+        """A job runs, the tool is answered, and nothing is left."""
+        self.lab.create(job, {"operation": "quick"})
+        self.lab.wait_status(job, "SUCCEEDED")
+        self.assertTrue(self.json("status")["connected"])
+        wait_for(lambda: self.descriptors() <= self.fds, "the agent to have closed everything")
+
+    def test_nonsense(self):
+        for i, packet in enumerate((b"\0", b"x" * 100, b"{}", b'{"verb":"status"', b'{"verb":"pause","verb":"pause"}', b"[" * 500,
+                                    b'{"verb":"cancel","job":"../../etc/passwd"}', b"\xff\xfe" * 50, b"x" * 600, b"x" * 100000)):
+            s = self.connect()
+            s.send(packet)
+            answer = json.loads(s.recv(100000))
+            self.assertEqual((i, answer["type"], answer["error"]), (i, "error", "bad-request"))
+            self.assertEqual(s.recv(100), b"")  # and that was that
+        s = self.connect()
+        s.send(b"")
+        self.assertEqual(s.recv(100), b"")
+        self.check_well("after")
+
+    def test_descriptors(self):
+        """What is sent along is not taken."""
+        s = self.connect()
+        read, write = os.pipe()
+        s.sendmsg([b'{"verb":"status"}'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", write))])
+        os.close(write)
+        json.loads(s.recv(100000))
+        self.assertEqual(os.read(read, 1), b"")  # closed on the other side, too
+        os.close(read)
+        s.close()
+        self.check_well("after")
+
+    def test_silent_crowd(self):
+        """More than may be there are turned away; those that say nothing are closed, and what waits gets its turn."""
+        crowd = []
+        for _ in range(40):
+            s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            self.addCleanup(s.close)
+            s.settimeout(PATIENCE)
+            try:
+                s.setblocking(False)
+                s.connect(str(self.socket_path()))
+                s.settimeout(PATIENCE)
+                crowd.append(s)
+            except BlockingIOError:
+                pass  # the backlog is full
+        self.assertGreater(len(crowd), 16)
+        self.lab.create("meanwhile", {"operation": "quick"})
+        self.lab.wait_status("meanwhile", "SUCCEEDED")
+        busy = json.loads(crowd[-1].recv(1000))
+        self.assertEqual((busy["type"], busy["error"]), ("error", "busy"))
+        self.assertLessEqual(self.descriptors(), self.fds + 17)
+        self.assertEqual(crowd[0].recv(1000), b"")  # after ten seconds
+        self.check_well("after")
+
+    def test_flood(self):
+        """Thousands of requests: the agent takes its time for them, and for the jobs first."""
+        stop, sent = threading.Event(), []
+
+        def flood():
+            while not stop.is_set():
+                try:
+                    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+                        s.settimeout(0.5)
+                        s.connect(str(self.socket_path()))
+                        for _ in range(100):
+                            s.send(b'{"verb":"history","count":100000}' if len(sent) % 3 == 0 else b'{"verb":"status"}')
+                            sent.append(1)
+                except OSError:
+                    pass
+        floods = [threading.Thread(target=flood) for _ in range(4)]
+        for t in floods:
+            t.start()
+        try:
+            for i in range(10):
+                self.lab.create(f"job-{i}", {"operation": "quick"})
+            for i in range(10):
+                self.lab.wait_status(f"job-{i}", "SUCCEEDED")
+        finally:
+            stop.set()
+            for t in floods:
+                t.join()
+        self.assertGreater(len(sent), 100)
+        self.check_well("after")
+
+    def test_who_does_not_read(self):
+        """Neither a watch nor a history waits for ever for its reader; no other client waits for it at all."""
+        for i in range(4):
+            self.lab.create(f"job-{i}", {"operation": "quick"})
+        self.lab.wait_status("job-3", "SUCCEEDED")
+        state = next(self.lab.state.glob("tombstones"))
+        line = next(l for l in state.read_bytes().split(b"\n") if b"SUCCEEDED" in l)
+        state.write_bytes((line + b"\n") * 3000)
+        slow = [self.connect() for _ in range(3)]
+        for s in slow[:2]:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+            s.send(b'{"verb":"history","count":100000}')
+        slow[2].send(b'{"verb":"watch"}')
+        self.assertGreater(len(self.json("history", "--lines", 1)), 0)
+        self.ctl("pause")
+        self.ctl("resume")
+        self.assertEqual(len(self.json("history", "--lines", 3000)), 3000)
+        self.check_well("after")
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root")
+    def test_other_users(self):
+        """The socket's mode says who may look; changing anything is for root and the agent's own user."""
+        self.sleeper()
+        self.lab.create("one", {"operation": "sleep"})
+        self.lab.wait_witness("started")
+        self.path.chmod(0o644)
+
+        def nobody():
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+        self.assertEqual(self.socket_path().stat().st_mode & 0o777, 0o600)
+        r = self.ctl("status", check=None, preexec_fn=nobody)
+        self.assertEqual((r.returncode, r.stdout), (3, ""), r.stderr)
+        self.lab.runtime.chmod(0o755)
+        r = self.ctl("status", check=3, preexec_fn=nobody)
+        self.assertIn("may not connect to the agent at ", r.stderr)
+        self.socket_path().chmod(0o666)
+        for verb in (["status"], ["list"], ["show", "one"], ["history"]):
+            self.ctl(*verb, preexec_fn=nobody)
+        for verb in (["pause"], ["resume"], ["cancel", "one"]):
+            self.assertIn("this is for root and the agent's own user", self.ctl(*verb, check=1, preexec_fn=nobody).stderr)
+        self.assertNotIn("pausedSince", self.json("status"))
+        self.let_go()
+        self.lab.wait_status("one", "SUCCEEDED")
+
+
+class Completion(ControlTest):
+    def complete(self, *words):
+        """What bash offers behind these words."""
+        script = ('. "$1"; shift; COMP_WORDS=(iot-jobsctl "$@"); COMP_CWORD=$#; _iot_jobsctl; printf "%s\\n" "${COMPREPLY[@]}"')
+        path = f"{CTL.parent}:{os.environ['PATH']}"
+        r = subprocess.run(["bash", "-c", script, "bash", str(COMPLETION), *words], capture_output=True, text=True, timeout=PATIENCE,
+                           env=clean_environment(PATH=path), cwd=self.lab.directory, check=True)
+        self.assertEqual(r.stderr, "")
+        return r.stdout.split()
+
+    def test_completion(self):
+        self.sleeper()
+        self.start()
+        self.lab.create("one", {"operation": "sleep"})
+        self.lab.create("other", {"operation": "sleep"})
+        self.wait_job("other", phase="queued")
+        self.assertEqual(self.complete("s"), ["status", "show", "sign"])
+        self.assertEqual(self.complete("--config", self.path, "can"), ["cancel"])
+        self.assertEqual(self.complete("--config", self.path, "cancel", "o"), ["one", "other"])
+        self.assertEqual(self.complete("show", "--config", self.path, "--execution", "1", "on"), ["one"])
+        self.assertEqual(self.complete("history", "--l"), ["--lines"])
+        self.assertEqual(self.complete("run", "--s"), ["--set"])
+        self.assertEqual(self.complete("run", "--set", ""), [])
+        self.assertEqual(self.complete("run", "document-on"), ["document-one.json"])
+        self.assertEqual(self.complete("status", ""), [])
+        # As bash itself does it, with the word that is named after the program.
+        r = subprocess.run(["bash", "-c", f". {COMPLETION}; complete -p iot-jobsctl"], capture_output=True, text=True, check=True)
+        self.assertEqual(r.stdout, "complete -F _iot_jobsctl iot-jobsctl\n")
+        # Every option of every command is in the usage, and the other way round.
+        usage = self.ctl("--help").stdout
+        offered = {o for v in ("", "status", "show", "history", "run", "sign") for o in self.complete(*([v] if v else []), "--")}
+        self.assertEqual(offered, set(re.findall(r"--[a-z]+", usage)))
+        self.let_go()
+        self.lab.wait_status("other", "SUCCEEDED")
 
 
 if __name__ == "__main__":
