@@ -7,6 +7,8 @@ usage: test_download.py CLIENT [PATTERN...]   CLIENT: curl, wget or busybox"""
 import os
 import pathlib
 import pwd
+import re
+import select
 import shutil
 import signal
 import socket
@@ -142,6 +144,21 @@ class Download(HandlerTest):
         self.site.length = False
         self.fetch(0)
         self.check_file()
+
+    def test_progress(self):
+        """While it comes: percent, or what has come where the server does not tell the size."""
+        for length, said in ((True, rb"(?m)^(4\d|50)%$"), (False, rb"(?m)^1[34]\d KiB$")):
+            with self.subTest(said):
+                site = self.serve(DATA)
+                site.length, site.hold = length, threading.Event()
+                p = self.start("download-file.sh", site.url(), str(self.file))
+                seen, end = b"", time.monotonic() + 30
+                while not re.search(said, seen):
+                    self.assertTrue(select.select([p.reading], [], [], max(0, end - time.monotonic()))[0], seen)
+                    seen += os.read(p.reading, 4096)
+                site.hold.set()
+                self.assertEqual(self.finish(p).progress[-1], "100%")
+                self.check_file()
 
     def test_names_with_blanks_and_dashes(self):
         for name in ("a file", "-rf", "*", "$(id)", "ä", "a'b\"c"):
