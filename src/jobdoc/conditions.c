@@ -227,7 +227,7 @@ int job_conditions_check(const Parser *p, const json_t *document) {
         if (list && !json_is_array(list))
                 return job_fault(p, "", "conditions", "a list expected");
         if (json_array_size(list) > 0 && !p->policy->facts)
-                return job_fault(p, "", "conditions", "not supported by this version");
+                return job_fault(p, "", "conditions", "cannot be judged: nothing is known of this machine");
         if (json_array_size(list) > JOBDOC_CONDITIONS_MAX)
                 return job_fault(p, "", "conditions", "more than %d", JOBDOC_CONDITIONS_MAX);
         for (size_t i = 0; r == 0 && i < json_array_size(list); i++) {

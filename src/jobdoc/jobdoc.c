@@ -282,7 +282,7 @@ static int parse_signed(const Parser *p, const json_t *document) {
 
         switch (p->policy->signature) {
         case JOB_SIGNATURE_UNSUPPORTED:
-                return job_fault(p, "", "jws", "signed documents are not supported by this version");
+                return job_fault(p, "", "jws", "no signed documents are taken");
         case JOB_SIGNATURE_VERIFIED:
                 return job_fault(p, "", "jws", "a signed document inside a signed document");
         case JOB_SIGNATURE_OPTIONAL:

@@ -180,8 +180,8 @@ static const struct Document {
         { "{\"operation\":\"a\",\"steps\":[]}", "operation", "given together with steps; one of the two expected" },
         { "{\"version\":\"1.0\"}", "steps", "missing" },
         { "{\"finalStep\":" GOOD "}", "version", "missing" },
-        { "{\"jws\":\"a.b.c\"}", "jws", "signed documents are not supported by this version" },
-        { OPERATION("\"jws\":\"a.b.c\""), "jws", "signed documents are not supported by this version" },
+        { "{\"jws\":\"a.b.c\"}", "jws", "no signed documents are taken" },
+        { OPERATION("\"jws\":\"a.b.c\""), "jws", "no signed documents are taken" },
 
         /* operation form */
         { "{\"operation\":3}", "operation", "a string expected" },
@@ -279,8 +279,8 @@ static const struct Document {
         { TOP("\"timeout\":{}"), "timeout", SECONDS_EXPECTED },
         { TOP("\"parameters\":3"), "parameters", "an object expected" },
         { TOP("\"conditions\":\"x\""), "conditions", "a list expected" },
-        { TOP("\"conditions\":[" DEBIAN "]"), "conditions", "not supported by this version" },
-        { TOP("\"jws\":\"a.b.c\""), "jws", "signed documents are not supported by this version" },
+        { TOP("\"conditions\":[" DEBIAN "]"), "conditions", "cannot be judged: nothing is known of this machine" },
+        { TOP("\"jws\":\"a.b.c\""), "jws", "no signed documents are taken" },
 
         /* hostile names */
         { "{\"operation\":\".\"}", "operation", "\".\" is not a handler name: starts with a dot" },
