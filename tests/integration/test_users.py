@@ -4,11 +4,12 @@
 import os
 import pathlib
 import pwd
+import shutil
 import stat
 import subprocess
 import unittest
 
-from harness import AGENT, LabTest, clean_environment, wait_for
+from harness import AGENT, ROOT, LabTest, clean_environment, wait_for
 
 # Who is on every Debian machine; neither may do anything here.
 USER, OTHER = "games", "nobody"
@@ -117,6 +118,30 @@ echo done >>@EVIDENCE@/nosy""")
         self.run_job("before", self.steps(("plain.sh", None)))
         self.run_job("j", self.steps(("nosy.sh", USER)))
         self.assertEqual(self.lab.witness("nosy"), ["done"])
+
+    @unittest.skipUnless(shutil.which("systemd-tmpfiles"), "there is no systemd-tmpfiles")
+    def test_an_upgrade_does_not_close_the_way(self):
+        """Packages have systemd-tmpfiles make the directories whenever they are configured, this one or another: what was opened for a
+        step of another user stays open while it runs, and what is new is closed."""
+        self.lab.handler("long.sh", r"""
+echo up >>@EVIDENCE@/peek; while [ ! -e @EVIDENCE@/go ]; do sleep 0.05; done
+echo x >"$IOT_JOB_WORKDIR/file" && cat "$IOT_JOB_DOCUMENT" >/dev/null""")
+        rules = (ROOT / "systemd/iot-jobs.tmpfiles").read_text()
+        for path, here in (("/run/iot-jobs", self.lab.runtime), ("/var/lib/iot-jobs", self.lab.state)):
+            self.assertIn(path, rules)
+            rules = rules.replace(path, str(here))
+        conf = self.lab.directory / "iot-jobs.conf"
+        conf.write_text(rules)
+        make = ["systemd-tmpfiles", "--create", conf]
+        subprocess.run(make, check=True)
+        for d, mode in ((self.lab.state, 0o700), (self.lab.runtime / "runs", 0o700), (self.lab.runtime, 0o711)):
+            self.assertEqual(stat.S_IMODE(d.stat().st_mode), mode, d)
+        self.lab.start_agent(policy={"run_as": [USER]})
+        self.lab.create("j", self.steps(("long.sh", USER), ("long.sh", USER)))
+        self.lab.wait_witness("peek")
+        subprocess.run(make, check=True)
+        (self.lab.evidence / "go").touch()
+        self.lab.wait_status("j", "SUCCEEDED")
 
     def test_configured_users(self):
         """An override before handlers.user; naming the user one gets anyway changes nothing; being root again needs policy."""
