@@ -21,51 +21,65 @@ static int64_t parse_expires(const char *text) {
         return strtoll(digits, NULL, 10) + (relative ? clock_wall_sec() : 0);
 }
 
-static int set_claims(const CtlOptions *o, json_t *document) {
+/* The claims asked for, as the text of an object. */
+static int make_claims(const CtlOptions *o, char **ret) {
+        CLEANUP_JSON json_t *claims = json_object();
         int64_t expires = o->expires ? parse_expires(o->expires) : 0;
         int r = 0;
 
         if (o->expires && expires <= 0)
                 return ctl_fail("--expires=%s: epoch seconds, or +SECONDS from now, expected", o->expires);
         if (o->thing)
-                r |= json_object_set_new(document, "thing", json_string(o->thing));
+                r |= json_object_set_new(claims, "thing", json_string(o->thing));
         if (o->job)
-                r |= json_object_set_new(document, "job", json_string(o->job));
+                r |= json_object_set_new(claims, "job", json_string(o->job));
         if (o->expires)
-                r |= json_object_set_new(document, "expires", json_integer(expires));
-        return r == 0 ? CTL_EXIT_OK : ctl_fail("a claim is no valid text");
+                r |= json_object_set_new(claims, "expires", json_integer(expires));
+        *ret = r == 0 ? json_dumps(claims, JSON_COMPACT) : NULL;
+        return *ret ? CTL_EXIT_OK : ctl_fail("a claim is no valid text");
 }
 
-/* The document's own bytes, unless something is to be added to it. */
-static int make_payload(const CtlOptions *o, char **ret, size_t *ret_len) {
+static int check_own_claims(const CtlOptions *o, const json_t *document) {
+        const struct {
+                const char *name, *given;
+        } claims[] = { { "thing", o->thing }, { "job", o->job }, { "expires", o->expires } };
+
+        for (size_t i = 0; i < ELEMENTSOF(claims); i++)
+                if (claims[i].given && json_object_get(document, claims[i].name))
+                        return ctl_fail("%s: it has a member \"%s\" already; leave that or --%s out", o->document, claims[i].name,
+                                        claims[i].name);
+        return CTL_EXIT_OK;
+}
+
+/* The claims in front of the document's own bytes: what it says of numbers, for one, must reach the handlers as it is written. */
+static int make_payload(const CtlOptions *o, Buf *ret) {
         CLEANUP_JSON json_t *document = NULL;
-        char *text CLEANUP_FREE = NULL, *changed;
+        char *text CLEANUP_FREE = NULL, *claims CLEANUP_FREE = NULL;
+        const char *members;
         Error e = {};
-        size_t len;
+        size_t len, n;
 
         if (ctl_read_file(o->document, &text, &len) < 0)
                 return CTL_EXIT_FAILED;
         if (json_parse_object(text, len, &document, &e) < 0)
                 return ctl_fail("%s: %s", o->document, e.text);
-        if (!o->thing && !o->job && !o->expires) {
-                *ret = TAKE(text);
-                *ret_len = len;
-                return CTL_EXIT_OK;
-        }
-        if (set_claims(o, document) != CTL_EXIT_OK)
+        if (check_own_claims(o, document) != CTL_EXIT_OK || make_claims(o, &claims) != CTL_EXIT_OK)
                 return CTL_EXIT_FAILED;
-        changed = json_dumps(document, JSON_COMPACT);
-        if (!changed)
-                return ctl_fail("no memory");
-        *ret = changed;
-        *ret_len = strlen(changed);
-        return CTL_EXIT_OK;
+        n = strlen(claims);
+        members = text;
+        if (n > 2) { /* not "{}" */
+                members = (const char *) memchr(text, '{', len) + 1;
+                buf_append(ret, claims, n - 1);
+                buf_puts(ret, json_object_size(document) > 0 ? "," : "");
+        }
+        buf_append(ret, members, len - (size_t) (members - text));
+        return buf_error(ret) < 0 ? ctl_fail("no memory") : CTL_EXIT_OK;
 }
 
 int ctl_sign(const CtlOptions *o) {
-        char *payload CLEANUP_FREE = NULL, *pem CLEANUP_FREE = NULL;
+        char *pem CLEANUP_FREE = NULL;
         EVP_PKEY *key CLEANUP_PKEY = NULL;
-        Buf jws CLEANUP_BUF = {};
+        Buf payload CLEANUP_BUF = {}, jws CLEANUP_BUF = {};
         Error e = {};
         size_t len = 0;
 
@@ -75,9 +89,9 @@ int ctl_sign(const CtlOptions *o) {
                 return CTL_EXIT_FAILED;
         if (sign_read_key(pem, len, &key, &e) < 0)
                 return ctl_fail("%s: %s", o->key, e.text);
-        if (make_payload(o, &payload, &len) != CTL_EXIT_OK)
+        if (make_payload(o, &payload) != CTL_EXIT_OK)
                 return CTL_EXIT_FAILED;
-        if (sign_jws(key, o->kid, payload, len, &jws, &e) < 0)
+        if (sign_jws(key, o->kid, payload.data, payload.len, &jws, &e) < 0)
                 return ctl_fail("%s: %s", o->document, e.text);
         /* Nothing in a compact JWS needs an escape. */
         if (printf("{\"jws\":\"%s\"}\n", jws.data) < 0 || fflush(stdout) != 0)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """iot-jobsctl, without a broker, a service or an agent."""
 
+import base64
 import json
 import os
 import pathlib
@@ -193,12 +194,20 @@ class Ctl(LabTest):
             plain = self.ctl("sign", "--key", key, document, check=0).stdout
             self.assertEqual(self.ctl("run", self.lab.document("s", plain), check=0, policy=policy).stdout, document.read_text() + "\n")
             signed = self.ctl("sign", "--key", key, "--kid", "release", "--thing", self.lab.thing, "--expires", "+60", document, check=0).stdout
+            own = '"operation":"a", "parameters":{ "ratio":0.1, "v":1.50, "n":1e3, "z":-0 } }'
+            claimed = self.ctl("sign", "--key", key, "--thing", self.lab.thing, "--job", "x", "--expires", "2000000000",
+                               self.document(" { " + own), check=0).stdout
+            payload = json.loads(claimed)["jws"].split(".")[1]
+            self.assertEqual(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)).decode(),
+                             f'{{"thing":"{self.lab.thing}","job":"x","expires":2000000000, {own}')
             policy["require_signature"] = True
             self.ctl("run", self.lab.document("s", signed), check=0, policy=policy)
             self.ctl("run", self.lab.document("s", plain), check=1, policy=policy)
             late = self.ctl("sign", "--key", key, "--thing", self.lab.thing, "--expires", "1000000000", document, check=0).stdout
             r = self.ctl("run", self.lab.document("s", late), check=1, policy=policy)
             self.assertIn("REJECTED: jws.payload.expires", r.stderr)
+            r = self.ctl("sign", "--key", key, "--job", "x", self.document({"operation": "a", "job": "y"}), check=1)
+            self.assertIn('has a member "job" already', r.stderr)
 
     def test_usage(self):
         self.ctl("--help", check=0)
