@@ -170,6 +170,26 @@ exit 1""")
         self.assertIn("note", d)
 
 
+    def test_T16_nor_where_a_line_is_cut(self):
+        """Lines come in any pieces, and long ones are cut: an address whose question mark is in the next piece, a secret in two halves,
+        a secret as it stands in the document."""
+        self.lab.handler("leak.py", r"""
+import os, sys, time
+token = os.environ["IOT_JOB_PARAM_token"]
+for fd in (1, 2, 3):
+    for n in range(1990, 2060, 3):
+        os.write(fd, b"x" * (n - 40) + (" https://bucket.example/fw.bin?X-Amz-Signature=hunter1 " + token + "\n").encode())
+    for part in ("https", ":", "//b/f", "?", "sig=hun", "ter1 ", token[:4], token[4:], "\n"):
+        os.write(fd, part.encode())
+        time.sleep(0.01)
+sys.stdout.write(sys.stdin.read())
+sys.exit(1)""", interpreter="/usr/bin/env python3")
+        agent = self.lab.start_agent(handlers={"report_output": "always"}, log={"level": "info", "redact": ["token"]})
+        d = self.run_job("leak", {"operation": "leak.py", "parameters": {"token": 'hunter"2\\hunter'}}, "FAILED")
+        text = agent.text() + json.dumps([u.get("statusDetails") for u in self.lab.updates("leak")]) + json.dumps(d)
+        self.assertNotIn("hunter", text)
+        self.assertIn("https://bucket.example/fw.bin?", text)
+
     def test_T16_nor_in_names_and_refusals(self):
         """What a report quotes from the document, too. A handler gets the name as it is."""
         url = "https://bucket.example/fw.bin?X-Amz-Signature=hunter1"

@@ -7,6 +7,7 @@ import os
 import pathlib
 import signal
 import subprocess
+import unicodedata
 import unittest
 import uuid
 
@@ -66,6 +67,21 @@ echo "$IOT_JOB_KEY" >>@EVIDENCE@/keys; echo "$IOT_JOB_ATTEMPT" >>attempts; cat a
         claims = {u["statusDetails"]["claim"] for u in self.lab.updates("j")}
         self.assertEqual(len(claims), 1)
 
+    def test_in_each_position(self):
+        """A retry of any step starts that step and no other, each time with what the cloud has by then, and so do the steps behind it."""
+        self.lab.handler("get.sh", NOTE + '[ "$IOT_JOB_PHASE" = retry ] || exit 75')
+
+        def document(url):
+            step = [{"action": {"name": n, "type": "runHandler", "input": {"handler": "get.sh"}}} for n in "abc"]
+            return json.dumps({"version": "1.0", "steps": step[:2], "finalStep": step[2], "parameters": {"url": url}})
+        self.lab.start_agent(handlers={"retry_delay": 1})
+        self.fake.add("j", document(0))
+        for n in (1, 2, 3):
+            self.deferred("j", n)
+            self.fake.jobs["j"]["document"] = document(n)
+        self.fake.wait_status("j", "SUCCEEDED")
+        self.assertEqual(self.starts(), ["a 1 run 0", "a 2 retry 1", "b 1 run 1", "b 2 retry 2", "c 1 run 2", "c 2 retry 3"])
+
     def test_a_document_that_is_refused_by_now_fails(self):
         """REJECTED would say that nothing was done."""
         self.lab.handler("get.sh", NOTE + "exit 75")
@@ -121,9 +137,10 @@ class Reboot(Outcome):
         super().setUp()
         self.boot = 0
 
-    def start(self, online=True, **handlers):
+    def start(self, online=True, run_as=(), **handlers):
         """An agent, in a boot of its own: the kernel's file is another for it and all it starts."""
-        config = self.lab.write_config(handlers={"reboot_command": [self.reboot_command()], **handlers}, jobs={"max_concurrent": 2})
+        config = self.lab.write_config(handlers={"reboot_command": [self.reboot_command()], **handlers}, jobs={"max_concurrent": 2},
+                                       policy={"run_as": list(run_as)})
         boot_id = self.lab.directory / "boot_id"
         if self.boot == 0:
             boot_id.write_text(f"{uuid.uuid4()}\n")
@@ -174,6 +191,27 @@ class Reboot(Outcome):
         self.assertEqual(self.lab.witness("reboots"), ["reboot"] * 2)
         self.assertFalse([line for line in self.lab.witness("environment") if line.startswith("IOT_JOB")])
         wait_for(lambda: not list((self.lab.state / "work").iterdir()), "the work directory to go, behind the acknowledgement")
+
+    def test_in_each_position(self):
+        """194 of the first, a middle and the final step: the same step goes on, as its own user, in the directory it left."""
+        self.lab.evidence.chmod(0o777)
+        (self.lab.evidence / "starts").touch()
+        (self.lab.evidence / "starts").chmod(0o666)
+        self.lab.handler("step.sh", NOTE + 'stat -c "%U %a" . | tr "\n" " " >>@EVIDENCE@/starts\n[ "$IOT_JOB_PHASE" = post-reboot ] && '
+                                    '{ ls | tr "\n" " " >>@EVIDENCE@/starts; exit 0; }; touch "$IOT_JOB_OPERATION"; exit 194')
+        step = [{"action": {"name": n, "type": "runHandler", "input": {"handler": "step.sh"}, **({"runAsUser": "games"} if n == "b" else {})}}
+                for n in "abc"]
+        agent = self.start(run_as=["games"])
+        self.lab.create("r", {"version": "1.0", "steps": step[:2], "finalStep": step[2]})
+        for n in (1, 2, 3):
+            wait_for(lambda n=n: len(self.lab.witness("reboots")) == n, f"reboot {n}")
+            self.power_off(agent)
+            agent = self.start(run_as=["games"])
+        d = self.lab.wait_status("r", "SUCCEEDED")["statusDetails"]
+        self.assertEqual(d["step"], "3/3 c")
+        self.assertEqual(" ".join(self.starts()).split(), " ".join([
+            "a 1 run root 700 a 2 post-reboot root 700 a", "b 1 run games 700 b 2 post-reboot games 700 a b",
+            "c 1 run root 700 c 2 post-reboot root 700 a b c"]).split())
 
     def test_the_step_after_it_needs_no_network(self):
         """It may be the one that repairs it. What it reached is reported when somebody listens again."""
@@ -311,6 +349,42 @@ class Reboot(Outcome):
         self.assertEqual(self.starts(), ["slow 1 run", "slow 1 run", "slow 2 rerun"])
 
 
+    def test_power_cut_in_each_position(self):
+        """With "rerun" only the step that was cut off starts again."""
+        self.lab.handler("slow.sh", NOTE + '[ "$IOT_JOB_PHASE" = rerun ] || sleep 600')
+        self.lab.handler("ok.sh", NOTE)
+        for job, slow in enumerate("abc"):
+            agent = self.start(on_interrupt="rerun")
+            step = [{"action": {"name": f"{n}{job}", "type": "runHandler", "input": {"handler": "slow.sh" if n == slow else "ok.sh"}}}
+                    for n in "abc"]
+            before = len(self.starts())
+            self.lab.create(f"j{job}", {"version": "1.0", "steps": step})
+            self.lab.wait_witness("starts", before + job + 1)
+            self.power_off(agent)
+            agent = self.start(on_interrupt="rerun")
+            self.lab.wait_status(f"j{job}", "SUCCEEDED")
+            want = [f"{n}{job} 1 run" for n in "abc"]
+            want.insert(job + 1, f"{slow}{job} 2 rerun")
+            self.assertEqual(self.starts()[before:], want)
+            agent.kill(signal.SIGTERM)
+
+    def test_what_is_cancelled_is_neither_tried_again_nor_rebooted_for(self):
+        """on_cancel = "finish" lets the step end by itself; what it asks for then is not done."""
+        for code in (75, 194):
+            self.lab.handler(f"end{code}.sh", NOTE + f"while [ ! -e @EVIDENCE@/go{code} ]; do sleep 0.05; done; exit {code}")
+        agent = self.start(override=[{"name": f"end{code}", "on_cancel": "finish"} for code in (75, 194)], retry_delay=1)
+        for code in (75, 194):
+            self.lab.create(f"j{code}", {"operation": f"end{code}"})
+            wait_for(lambda code=code: f"end{code} 1 run" in self.starts(), "the handler")
+            self.lab.cancel(f"j{code}", "--force")
+            agent.wait_text("IOT_JOB_ID=j%d.*\n(.*\n)*.*the step may finish, no other starts" % code)
+            (self.lab.evidence / f"go{code}").touch()
+            wait_for(lambda: not self.lab.runners(), "the end of the run")
+        self.assertEqual(self.lab.witness("reboots"), [])
+        self.assertEqual(self.starts(), ["end75 1 run", "end194 1 run"])
+        self.assertEqual(list((self.lab.state / "runs").iterdir()), [])
+
+
 class Endings(Outcome):
     def test_T10_a_job_that_restarts_the_agent_ends_once(self):
         """T10: restarting the client by a job went on for ever, since the job was handed out again and again."""
@@ -420,6 +494,36 @@ class DeferralDeadline(Outcome):
         self.assertEqual((self.lab.status("l"), self.lab.status("m")), ("IN_PROGRESS", "QUEUED"))
         self.assertEqual(self.starts(), ["get 1 run", "next 1 run", "get 1 run"])
         self.assertIn('"status":"FAILED"', (self.lab.state / "tombstones").read_text().splitlines()[0])
+
+
+class Details(Outcome):
+    def test_whatever_the_handler_prints(self):
+        """Binary, terminal escapes, right-to-left overrides, lines of 10 MB, characters cut in half: what is reported is text within the
+        limits, ten pairs at most."""
+        self.lab.handler("print.py", r"""
+import os, sys
+odd = b"\x1b[31mred\x1b[0m \xe2\x80\xaeevil\xe2\x80\xac \x00\x01\x7f\xff\xfe \xed\xa0\x80 \xf4\x90\x80\x80 \xcd\xb8 \xc2\x9b31m \xef\xbb\xbf a\tb\r\nc\n"
+for fd in (1, 2, 3):
+    os.write(fd, odd)
+    for chunk in range(160):
+        os.write(fd, b"\xf0\x9f\x98\x80" * 16384)
+    os.write(fd, b"\n" + odd)
+os.write(3, b"own=" + odd + b"other=\xe2\x80\xae\n\xe2\x80\xaekey=1\nclaim=stolen\nreason=none\na=1\nb=2\nc=3\nd=4\n" + odd)
+os.write(1, b"\xf0\x9f\x98\x80" * 1024 + b"\xf0\x9f")
+sys.exit(3)""", interpreter="/usr/bin/env python3")
+        self.lab.start_agent(log={"level": "warning"})
+        self.lab.create("j", {"operation": "print.py"})
+        d = self.lab.wait_status("j", "FAILED", timeout=90)["statusDetails"]
+        self.assertLessEqual(len(d), 10)
+        self.assertLessEqual({"claim", "step", "reason", "exitCode", "stdout", "stderr", "own"}, set(d))
+        self.assertEqual((d["exitCode"], d["reason"]), ("3", "exited with status 3"))
+        for update in self.lab.updates("j"):
+            for key, value in update["statusDetails"].items():
+                self.assertRegex(key, "^[a-zA-Z0-9:_-]{1,128}$")
+                self.assertTrue(1 <= len(value.encode("utf-16-le")) // 2 <= 1024, key)
+                self.assertEqual([c for c in value if unicodedata.category(c)[0] == "C"], [], key)
+        self.assertTrue(d["stdout"].rstrip("\ufffd").endswith("\U0001f600"), d["stdout"][-8:])
+        self.assertGreater(len(d["stdout"]), 500)
 
 
 class Nasty(Outcome):
