@@ -232,7 +232,7 @@ START_TEST(no_keys_of_ours) {
         char script[256];
 
         if (syscall(SYS_keyctl, KEY_JOIN, NULL) < 0 || syscall(SYS_add_key, "user", "ours", "x", 1, KEY_SESSION) < 0)
-                return; /* a kernel, or a sandbox, without keyrings */
+                UNIT_SKIP("there are no keyrings");
         (void) snprintf(script, sizeof script, "exec python3 -c 'import ctypes; print(\"found\" if "
                         "ctypes.CDLL(None).syscall(%ld, %d, %d, b\"user\", b\"ours\", 0) > 0 else \"none\")'",
                         (long) SYS_keyctl, KEY_SEARCH, KEY_SESSION);
@@ -258,7 +258,7 @@ END_TEST
 
 START_TEST(a_private_network) {
         if (geteuid() != 0 || unshare(CLONE_NEWNET) < 0)
-                return; /* who cannot make one is told so: test_limits.py */
+                UNIT_SKIP("no network namespace can be made"); /* its user is told so: test_users.py */
         private_network = true;
         ck_assert_str_eq(said_by("echo $(tail -n +3 /proc/net/dev | cut -d: -f1); [ $(readlink /proc/self/ns/net) != $(readlink /proc/$PPID/ns/net) ]"),
                          "lo");
