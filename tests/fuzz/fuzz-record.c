@@ -36,6 +36,10 @@ static void rewrite(const RecordState *s, Buf *ret) {
                 rewrite_rebooting(s, ret);
         if (s->deferred.attempt > 0)
                 must(record_encode(&s->deferred, ret) == 0);
+        if (s->phase == RECORD_IS_DEFERRED) { /* read afresh, it may be the same */
+                must(record_encode(&(RecordEntry){ .type = RECORD_DOCUMENT, .document = s->document, .document_len = s->document_len },
+                                   ret) == 0);
+        }
         if (s->phase == RECORD_IS_STARTED && (s->rebooting.attempt > 0 || s->deferred.attempt > 0))
                 must(record_encode(&s->started, ret) == 0); /* the newest one came behind them */
         if (s->phase == RECORD_HAS_RESULT)
@@ -52,6 +56,19 @@ static bool attempt_equal(const RecordEntry *a, const RecordEntry *b) {
                 a->at == b->at && a->delay == b->delay && strcmp(a->boot_id, b->boot_id) == 0;
 }
 
+/* What the inventory says of it, in its own boot and in another one. */
+static void describe(const RecordState *s) {
+        const char *const boots[] = { s->started.boot_id, s->deferred.boot_id, s->rebooting.boot_id, "another" };
+
+        for (size_t i = 0; i < ELEMENTSOF(boots); i++) {
+                WireRun run;
+
+                record_describe(s, boots[i], s->deferred.at + i * 1000 * USEC_PER_MSEC, &run);
+                must(job_key_equal(&run.key, &s->key) && strcmp(run.claim, s->claim) == 0 && run.seconds <= s->deferred.delay);
+                must((run.state == WIRE_RUN_RESULT) == (s->phase == RECORD_HAS_RESULT));
+        }
+}
+
 static void replay(const char *data, size_t len) {
         RecordState s CLEANUP_RECORD_STATE = {}, again CLEANUP_RECORD_STATE = {}, cut CLEANUP_RECORD_STATE = {};
         Buf b CLEANUP_BUF = {};
@@ -64,6 +81,7 @@ static void replay(const char *data, size_t len) {
                 must(s.valid_len == 0 && !s.document);
                 return;
         }
+        describe(&s);
         /* What was cut off did not count. */
         must(record_replay(data, s.valid_len, &cut, NULL) == 0 && cut.phase == s.phase && cut.valid_len == s.valid_len);
         rewrite(&s, &b);
