@@ -53,13 +53,18 @@ static int add_word(const Parser *p, const char *where, const char *start, const
         return 0;
 }
 
+bool job_program_valid(const char *program) {
+        while (*program && !is_blank_byte(*program))
+                program++;
+        return !*program;
+}
+
 static int check_program(const Parser *p, const char *where, const JobStep *step) {
         if (step->n_args == 0)
                 return job_fault(p, where, "command", "nothing but commas and white space");
-        for (const char *c = step->args[0]; *c; c++)
-                if (is_blank_byte(*c))
-                        return job_fault_quoting(p, where, "command", step->args[0],
-                                                 "is no program: white space in it; words are separated by commas");
+        if (!job_program_valid(step->args[0]))
+                return job_fault_quoting(p, where, "command", step->args[0],
+                                         "is no program: white space in it; words are separated by commas");
         return 0;
 }
 

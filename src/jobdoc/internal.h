@@ -42,8 +42,19 @@ int job_copy_string(const char *text, char **ret) MUST_USE;
 /* The member "command" of an action's input at `where`, in the comma syntax, into step->args. */
 int job_command_parse(const Parser *p, const json_t *input, const char *where, JobStep *step) MUST_USE;
 
+/* The first word of a command has no white space in it. */
+bool job_program_valid(const char *program);
+
+/* Then a step does not try another name. */
+bool job_handler_has_suffix(const char *handler);
+
+/* Whom a step, whose handler is known, runs as unless its document says otherwise. */
+const char *job_usual_user(const JobPolicy *policy, const JobStep *step);
+
 /* The member "conditions": well-formed, known, and met. 0, -EINVAL with the fault, -ENOMEM. */
 int job_conditions_check(const Parser *p, const json_t *document) MUST_USE;
 
 /* The member "parameters" of the document into p->doc. 0, -EINVAL with the fault, -ENOMEM. */
 int job_parameters_parse(const Parser *p, const json_t *document) MUST_USE;
+/* Can a variable of the environment end in it? */
+bool job_shell_name_valid(const char *name);

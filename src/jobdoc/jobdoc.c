@@ -62,8 +62,7 @@ static int parse_path(const Parser *p, const json_t *o, const char *where, JobSt
         return job_fault_quoting(p, where, "path", path, "is not allowed (policy.paths)");
 }
 
-/* Whom the step runs as unless its document says otherwise. */
-static const char *usual_user(const JobPolicy *policy, const JobStep *step) {
+const char *job_usual_user(const JobPolicy *policy, const JobStep *step) {
         for (const JobFact *f = policy->handler_users; step->handler && f && f->name; f++)
                 if (strcmp(f->name, step->handler) == 0)
                         return f->value;
@@ -72,7 +71,7 @@ static const char *usual_user(const JobPolicy *policy, const JobStep *step) {
 
 /* Naming the user a step runs as anyway changes nothing; run_as stays NULL. The handler must be known. */
 static int parse_run_as(const Parser *p, const json_t *o, const char *where, JobStep *step) {
-        const char *user, *usual = usual_user(p->policy, step);
+        const char *user, *usual = job_usual_user(p->policy, step);
         int r = job_get_string(p, o, where, "runAsUser", &user);
 
         if (r < 0 || !user || !*user)
@@ -175,7 +174,7 @@ static int parse_name(const Parser *p, const json_t *action, const char *where, 
         return job_copy_string(name, &step->name);
 }
 
-static bool has_suffix(const char *handler) {
+bool job_handler_has_suffix(const char *handler) {
         size_t n = strlen(handler);
 
         return n > 3 && strcmp(handler + n - 3, ".sh") == 0;
@@ -191,7 +190,7 @@ static int parse_handler(const Parser *p, const json_t *input, const char *where
                 r = check_handler(p, where, "handler", handler);
         if (r == 0)
                 r = job_copy_string(handler, &step->handler);
-        step->try_suffix = r == 0 && !has_suffix(handler);
+        step->try_suffix = r == 0 && !job_handler_has_suffix(handler);
         if (r == 0)
                 r = parse_args(p, input, where, step);
         if (r == 0)

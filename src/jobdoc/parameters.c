@@ -80,7 +80,7 @@ static const char *next_value(MemberCursor *c, size_t *ret_len) {
         return start;
 }
 
-static bool is_shell_name(const char *name) {
+bool job_shell_name_valid(const char *name) {
         if (!*name || (*name >= '0' && *name <= '9'))
                 return false;
         for (; *name; name++)
@@ -162,7 +162,7 @@ int job_parameters_parse(const Parser *p, const json_t *document) {
                            *text = value_text(value, literal, literal_len, &len);
                 int r;
 
-                if (!text || !is_shell_name(name))
+                if (!text || !job_shell_name_valid(name))
                         continue;
                 r = add_parameter(p, name, text, len);
                 if (r < 0)

@@ -7,6 +7,7 @@
 #include <sys/utsname.h>
 
 #include "base/fileio.h"
+#include "runner/parse.h"
 #include "runner/run.h"
 #include "runner/verify.h"
 
@@ -222,14 +223,14 @@ static int make_policy(const Run *run, Policy *p) {
 }
 
 /* The document, or its verified payload. */
-static int parse(Run *run, Policy *p, JobSignature signature, JobFault *fault) {
-        size_t len;
-        const char *text = run_handler_document(run, &len);
+static int parse(Run *run, Policy *p, JobSignature signature, JobFault *fault, Error *e) {
+        ParseRequest q = { .policy = &p->job, .secrets = run->config->environment, .parse = jobdoc_parse };
 
-        if (!p->job.facts && may_have_conditions(text, len) && read_facts(run, p) < 0)
-                return -ENOMEM;
+        q.document = run_handler_document(run, &q.len);
+        if (!p->job.facts && may_have_conditions(q.document, q.len) && read_facts(run, p) < 0)
+                return error_errno(e, ENOMEM, "reading the job document");
         p->job.signature = signature;
-        return jobdoc_parse(text, len, &p->job, &run->doc, fault);
+        return parse_document(&q, &run->doc, fault, e);
 }
 
 static int take_payload(Run *run, JobFault *fault, Error *e) {
@@ -258,18 +259,17 @@ static int read_signed(Run *run, Policy *p, JobFault *fault, Error *e) {
         if (r < 0)
                 return r;
         jobdoc_done(&run->doc);
-        r = parse(run, p, JOB_SIGNATURE_VERIFIED, fault);
-        return r == -ENOMEM ? error_errno(e, ENOMEM, "reading the job document") : r;
+        /* By another process: the one that read what nobody had signed yet may be a liar by now. */
+        return parse(run, p, JOB_SIGNATURE_VERIFIED, fault, e);
 }
 
 int run_read_document(Run *run, JobFault *fault, Error *e) {
         Policy p CLEANUP_POLICY = {};
         int r = make_policy(run, &p);
 
-        if (r == 0)
-                r = parse(run, &p, run->config->require_signature ? JOB_SIGNATURE_REQUIRED : JOB_SIGNATURE_OPTIONAL, fault);
-        if (r == -ENOMEM)
-                return error_errno(e, ENOMEM, "reading the job document");
+        if (r < 0)
+                return error_errno(e, -r, "reading the job document");
+        r = parse(run, &p, run->config->require_signature ? JOB_SIGNATURE_REQUIRED : JOB_SIGNATURE_OPTIONAL, fault, e);
         if (r == 0 && run->doc.jws)
                 r = read_signed(run, &p, fault, e);
         return r < 0 ? r : check_users(run, fault, e);

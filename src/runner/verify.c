@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
@@ -21,17 +20,13 @@
 #include "build-config.h"
 #include "jws/answer.h"
 #include "runner/bounds.h"
+#include "runner/confine.h"
 #include "runner/conn.h"
 #include "runner/trust.h"
-#include "runner/user.h"
 
 enum {
         KEYS_FD = 3,
         PROGRAM_FD = 4,
-        /* Where systemd takes users from that live as long as a service: they belong to no one for long. */
-        USERS_FIRST = 61184,
-        USERS_LAST = 65519,
-        USERS_TRIED = 16,
 };
 
 typedef struct Verifier {
@@ -77,31 +72,13 @@ static int open_program(Error *e) {
         return fd < 0 ? error_errno(e, errno, "%s/iot-jobs-verify, which checks signatures", IOT_JOBS_LIBEXECDIR) : fd;
 }
 
-static int set_limit(int what, rlim_t value) {
-        const struct rlimit l = { value, value };
-
-        return setrlimit((__rlimit_resource_t) what, &l);
-}
-
-/* Another one each time, so that there is nobody to be it before. */
-static uid_t pick_user(void) {
-        uid_t uid = USERS_LAST;
-
-        for (int i = 0; i < USERS_TRIED; i++) {
-                uid = USERS_FIRST + (uid_t) (random_u64() % (USERS_LAST - USERS_FIRST + 1));
-                if (!user_exists(uid))
-                        break;
-        }
-        return uid;
-}
-
 /* Who is nobody and may do little. */
 static bool give_up_rights(uid_t uid) {
-        if (geteuid() == 0 && (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0))
+        if (geteuid() == 0 && confine_become(uid) < 0)
                 return false;
-        return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && set_limit(RLIMIT_CPU, RUNNER_VERIFY_CPU_SEC) == 0 &&
-               set_limit(RLIMIT_CORE, 0) == 0 && set_limit(RLIMIT_FSIZE, 0) == 0 &&
-               set_limit(RLIMIT_NOFILE, RUNNER_VERIFY_FILES) == 0;
+        return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && confine_limit(RLIMIT_CPU, RUNNER_VERIFY_CPU_SEC) == 0 &&
+               confine_limit(RLIMIT_CORE, 0) == 0 && confine_limit(RLIMIT_FSIZE, 0) == 0 &&
+               confine_limit(RLIMIT_NOFILE, RUNNER_VERIFY_FILES) == 0;
 }
 
 /* A copy of a single-threaded process: it may call what it likes. */
@@ -220,7 +197,7 @@ int verify_document(const VerifyRequest *q, char **ret, size_t *ret_len, JwsFaul
                 q->required && q->accepted ? "--accepted" : NULL,
                 NULL,
         };
-        Verifier v CLEANUP_VERIFIER = { (char *const *) (uintptr_t) argv, pick_user(), -1, -1, -1, { -1, -1 } };
+        Verifier v CLEANUP_VERIFIER = { (char *const *) (uintptr_t) argv, confine_pick_user(), -1, -1, -1, { -1, -1 } };
         Buf answer CLEANUP_BUF = {};
         int r, code = -1;
 
