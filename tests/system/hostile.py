@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs as the agent's user and sends the runner what a taken agent might; prints what came of it as one JSON object.
 
-usage: hostile.py requests THING | hostile.py flood SECONDS"""
+usage: hostile.py requests THING JOB QUEUED_AT | hostile.py flood SECONDS | hostile.py storm THING SECONDS
+JOB is one that runs meanwhile."""
 
 import json
+import resource
 import socket
 import sys
 import time
@@ -102,7 +104,35 @@ def malformed(thing):
         yield json.dumps({"type": verb, "key": {**key("other"), "job": "../x"}}).encode()
 
 
-def requests(thing):
+def about_running(k):
+    """A run that is live: other documents, other users, the same again, one execution further, words out of turn. To stop it, by
+    cancel, ack or drop with its very key, is the agent's right: what the cloud has ended must end."""
+    for document in ({"operation": "evil"}, {"operation": "fine"}, step("fine.sh", user="daemon"), step("evil.sh", path="/opt"), b"", b"{"):
+        yield prepare(document, k)
+        yield prepare(document, {**k, "queuedAt": k["queuedAt"] + 1, "thing": "other"})
+    for _ in range(5):
+        yield json.dumps({"type": "attach", "key": k}).encode()
+    for verb in ("go", "told", "result", "rejected", "pause", "nothing"):
+        yield json.dumps({"type": verb, "key": k}).encode()
+    for verb in ("cancel", "ack", "drop"):
+        for change in ({"number": 2}, {"queuedAt": k["queuedAt"] - 1}, {"thing": k["thing"] + "-"}):
+            yield json.dumps({"type": verb, "key": {**k, **change}}).encode()
+
+
+def first_answer(packet):
+    """Only the first one: a live run has no last."""
+    try:
+        s = connect()
+        s.settimeout(8)
+        s.send(packet)
+        answer = s.recv(PACKET_MAX)
+        s.close()
+        return [json.loads(answer.split(b"\n")[0])["type"]] if answer else []
+    except (OSError, ValueError) as e:
+        return [type(e).__name__]
+
+
+def requests(thing, job, queued_at):
     for document in forbidden():
         note("forbidden", exchange(prepare(document, key(thing))))
     for packet in malformed(thing):
@@ -110,6 +140,8 @@ def requests(thing):
     for size in (32 * 1024 + 1, 64 * 1024):
         note("oversized", exchange(prepare(b'{"operation":"fine","x":"' + b"x" * size + b'"}', key(thing))))
     note("another thing", exchange(prepare({"operation": "fine"}, key("other"))))
+    for packet in about_running({"thing": thing, "job": job, "number": 1, "queuedAt": queued_at}):
+        note("about what runs", first_answer(packet))
     # What is allowed, once; then the same again and again.
     k = key(thing, "replayed")
     note("allowed", exchange(prepare({"operation": "fine"}, k)))
@@ -118,25 +150,55 @@ def requests(thing):
         note("replayed", exchange({"type": "attach", "key": k}))
 
 
-def flood(seconds):
-    """As many connections as can be had, held open; some say something."""
-    held, refused, end = [], 0, time.monotonic() + seconds
-    for i in range(1000):
+def sockets(n, packet):
+    """n connections at once; every third says something → (those that stand, how many were not to be had)."""
+    held, refused = [], 0
+    for i in range(n):
         try:
             s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             s.setblocking(False)
             s.connect(SOCKET)
             if i % 3 == 0:
-                s.send(b'{"type":')
+                s.send(packet)
             held.append(s)
         except OSError:
             refused += 1
+    return held, refused
+
+
+def closed(s):
+    try:
+        return not s.recv(PACKET_MAX)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+def flood(seconds):
+    """As many connections as can be had, held open; some say something."""
+    end = time.monotonic() + seconds
+    held, refused = sockets(1000, b'{"type":')
     time.sleep(max(0, end - time.monotonic()))
-    answers["held"], answers["refused"] = len(held), refused
+    answers.update(connections=1000, refused=refused, closed=sum(map(closed, held)))
 
 
+def storm(thing, seconds):
+    """Requests that policy forbids, as fast as they go, without waiting for the answers."""
+    end, sent, refused = time.monotonic() + seconds, 0, 0
+    while time.monotonic() < end:
+        held, away = sockets(30, prepare({"operation": "evil"}, key(thing)))
+        sent, refused = sent + len(held), refused + away
+        for s in held:
+            s.close()
+    answers.update(connections=sent + refused, refused=refused)
+
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (2048, 2048))
 if sys.argv[1] == "requests":
-    requests(sys.argv[2])
+    requests(sys.argv[2], sys.argv[3], int(sys.argv[4]))
+elif sys.argv[1] == "storm":
+    storm(sys.argv[2], float(sys.argv[3]))
 else:
     flood(float(sys.argv[2]))
 print(json.dumps(answers))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Debian packages over their whole life: install, upgrade, remove, purge, and what lintian says of them."""
 
+import json
 import os
 import random
 import signal
@@ -152,43 +153,62 @@ class Life(Scene):
 
 
 class Endurance(Scene):
-    """Restarts, upgrades and deaths of the agent at random moments, while jobs run one after the other."""
+    """Restarts, upgrades and deaths of the agent at random moments, while jobs run one after the other. $IOT_JOBS_SEED repeats one."""
 
-    RESTARTS, UPGRADES, DEATHS = 50, 20, 50
+    EVENTS = {"restart": 50, "upgrade": 20, "death": 50}
 
-    def test_restarts_upgrades_deaths(self):
+    def running(self):
+        """Jobs whose handler has begun and not ended, by its own word."""
+        runs = self.witness("runs")
+        return [l.split()[0] for l in runs if l.endswith("started") and l.replace("started", "ended") not in runs]
+
+    def prepare(self):
         self.handler("work.sh", 'mkdir -p /var/lib/evidence; echo "$IOT_JOB_ID started" >>/var/lib/evidence/runs\n'
                                 'sleep 0.$(($(od -An -N1 -tu1 /dev/urandom) % 9))\necho "$IOT_JOB_ID ended" >>/var/lib/evidence/runs')
         # The agent comes back at once: what is tested is the moment of its end, not the wait after it.
         self.machine.write("/etc/systemd/system/iot-jobs-agent.service.d/test.conf", "[Service]\nRestartSec=0\n")
         self.machine.run("systemctl", "daemon-reload")
+        for i in range(self.EVENTS["upgrade"]):
+            self.machine.write(f"/root/version-{i}.deb", packages.version_of(f"9.{i}").read_bytes())
         self.start()
-        seed = random.randrange(1 << 32)
+
+    def happens(self, event, upgrades):
+        """One of the events, to an agent that is there; another one is there afterwards."""
+        agent = wait_for(lambda: self.machine.pid("iot-jobs-agent"), "an agent")
+        if event == "restart":
+            self.machine.run("systemctl", "restart", "iot-jobs-agent")
+        elif event == "upgrade":
+            self.machine.run("dpkg", "-i", f"/root/version-{upgrades}.deb")
+        else:
+            os.kill(agent, signal.SIGKILL)
+        wait_for(lambda: self.machine.pid("iot-jobs-agent") not in (0, agent), f"another agent after a {event}")
+
+    def test_restarts_upgrades_deaths(self):
+        seed = int(os.environ.get("IOT_JOBS_SEED", random.randrange(1 << 32)))
         print(f"# seed {seed}", flush=True)
         dice = random.Random(seed)
-        versions = [packages.version_of("0.2.0"), packages.version_of("0.3.0")]
-        for i, deb in enumerate(versions):
-            self.machine.write(f"/root/version-{i}.deb", deb.read_bytes())
-        events = ["restart"] * self.RESTARTS + ["upgrade"] * self.UPGRADES + ["death"] * self.DEATHS
+        self.prepare()
+        events = [e for e, n in self.EVENTS.items() for _ in range(n)]
         dice.shuffle(events)
-        jobs, upgrades = 0, 0
+        jobs = upgrades = 0
         for event in events:
-            while jobs < 10 or sum(l.endswith("ended") for l in self.witness("runs")) > jobs - 5:
+            while jobs < 5 + sum(l.endswith("ended") for l in self.witness("runs")):
                 self.lab.create(f"job-{jobs}", '{"operation":"work"}')
                 jobs += 1
-            time.sleep(dice.random() * 0.5)  # the moment is what is random here
-            if event == "restart":
-                self.machine.run("systemctl", "restart", "iot-jobs-agent")
-            elif event == "upgrade":
-                self.machine.run("dpkg", "-i", f"/root/version-{upgrades % 2}.deb")
-                upgrades += 1
-            else:
-                pid = self.machine.pid("iot-jobs-agent")
-                if pid:
-                    os.kill(pid, signal.SIGKILL)
-        for i in range(jobs):
-            self.lab.wait_status(f"job-{i}", "SUCCEEDED", timeout=120)
-        runs = self.witness("runs")
-        self.assertEqual(sorted(runs), sorted(f"job-{i} {what}" for i in range(jobs) for what in ("started", "ended")))
-        print(f"# {self.RESTARTS} restarts, {self.UPGRADES} upgrades, {self.DEATHS} deaths of the agent during {jobs} jobs: 0 handlers "
-              "killed, 0 results lost, 0 run twice", flush=True)
+            while True:
+                wait_for(self.running, "a handler", 60)
+                time.sleep(dice.random() * 0.5)  # the moment is what is random here
+                if self.running():
+                    break
+            self.happens(event, upgrades)
+            upgrades += event == "upgrade"
+        names = [f"job-{i}" for i in range(jobs)]
+        results = [self.lab.wait_status(n, "SUCCEEDED", timeout=120)["status"] for n in names]
+        began, ended = ([l.split()[0] for l in self.witness("runs") if l.endswith(what)] for what in ("started", "ended"))
+        self.assertEqual(sorted(began), sorted(names), "handlers that began")
+        self.assertEqual(sorted(ended), sorted(names), "handlers that ended by themselves")
+        starts = self.machine.journal("MESSAGE_ID=7f0b35ced7f34adaaedc207dda056071", "-o", "json")
+        self.assertEqual(sorted(json.loads(l)["IOT_JOB_ID"] for l in starts), sorted(names), "starts in the journal")
+        print("# while a handler was at work: " + ", ".join(f"{n} {e}s" for e, n in self.EVENTS.items()) +
+              f"; {jobs} jobs, {len(began)} handlers began, {len(began) - len(ended)} killed, {len(began) - len(set(began))} run twice, "
+              f"{len(results)} results recorded by the service, {jobs - len(results)} lost", flush=True)
