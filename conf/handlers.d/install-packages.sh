@@ -52,7 +52,7 @@ install_packages() {
         echo "installing" >&3
         case $manager in
         apt) check_exact "$@" && run_apt install -- "$@" ;;
-        dnf) run_dnf install -- "$@" ;;
+        dnf) run_dnf --setopt=best=True install -- "$@" ;; # without it, an older version that is there is good enough
         opkg) run opkg install "$@" ;;
         esac || give_up
         told=

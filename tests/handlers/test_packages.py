@@ -244,7 +244,7 @@ if "remove" in sys.argv: open({str(self.state)!r}, "w")""")
 
     def test_install(self):
         r = self.expect(0, INSTALL, "aa,bb cc-1.2-3")
-        self.assertEqual(self.dnf_calls(), [[*self.options(), "install", "--", "aa", "bb", "cc-1.2-3"]])
+        self.assertEqual(self.dnf_calls(), [[*self.options(), "--setopt=best=True", "install", "--", "aa", "bb", "cc-1.2-3"]])
         self.assertIn("bb 1.0-1", r.details["packages"])
 
     def test_remove(self):
