@@ -1,5 +1,5 @@
-#!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
 # Completion of iot-jobsctl for bash; bash-completion finds it as completions/iot-jobsctl. Needs nothing of that package.
 
 # The options of a command; without one, all that may stand before it.

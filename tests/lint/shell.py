@@ -14,11 +14,12 @@ import tempfile
 import sources
 from tap import Tap
 
-SHELL = re.compile(rb"^#!\s*(/usr)?/bin/(env\s+)?(ba|da)?sh\b")
+# What is run, and what is only read by a shell.
+SHELL = re.compile(rb"^#!\s*(/usr)?/bin/(env\s+)?(ba|da)?sh\b|^(#.*\n)*# shellcheck shell=")
 
 
 def scripts(root):
-    found = [p for p in sources.sources(root) if SHELL.match(p.read_bytes()[:64])]
+    found = [p for p in sources.sources(root) if SHELL.match(p.read_bytes()[:128])]
     ci = root / ".ci" / "run"
     return found + ([ci] if ci.exists() else [])
 
