@@ -307,6 +307,14 @@ static int too_large(size_t len, JobFault *fault) {
         return -EINVAL;
 }
 
+/* What is quoted from a refused document may be a secret of it. */
+static int hide_in_refusals(Run *run) {
+        size_t len;
+        const char *text = run_handler_document(run, &len);
+
+        return redact_init_refused(&run->redact, text, len, run->config->redact);
+}
+
 /* Syntax, policy, signature. 1 = good, or noted. */
 static int check_document(Run *run, const WireMessage *first, WireMessage *answer) {
         JobFault fault = {};
@@ -317,6 +325,8 @@ static int check_document(Run *run, const WireMessage *first, WireMessage *answe
                 r = too_large(first->document_len, &fault);
         else
                 r = run_read_document(run, &fault, &e);
+        if (r == -EINVAL && hide_in_refusals(run) < 0)
+                r = error_errno(&e, ENOMEM, "reading the job document");
         if (r == -EINVAL && run->state.phase > RECORD_IS_PREPARED) {
                 note_refusal(run, &fault);
                 return 1;

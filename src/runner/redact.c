@@ -99,6 +99,69 @@ int redact_init(Redact *r, const JobDoc *doc, char *const *names) {
         return 0;
 }
 
+/* Without the backslashes: enough for what JSON must escape and a report may quote. */
+static int unescaped_add(Redact *r, const char *text, size_t len) {
+        char *plain CLEANUP_FREE = malloc(len + 1);
+        size_t n = 0;
+
+        if (!plain)
+                return -ENOMEM;
+        for (size_t i = 0; i < len; i++) {
+                bool escape = text[i] == '\\' && i + 1 < len;
+
+                i += escape;
+                plain[n++] = escape && text[i] == 'n' ? '\n' : escape && text[i] == 't' ? '\t' : text[i];
+        }
+        plain[n] = '\0';
+        return value_add(r, plain);
+}
+
+/* `text` is behind a name. */
+static int member_add(Redact *r, const char *text, const char *end) {
+        static const char space[] = " \t\r\n";
+        const char *from;
+        int k;
+
+        while (text < end && memchr(space, *text, sizeof space - 1))
+                text++;
+        if (text == end || *text++ != ':')
+                return 0;
+        while (text < end && memchr(space, *text, sizeof space - 1))
+                text++;
+        from = text;
+        if (text == end || *text != '"') {
+                while (text < end && !memchr(",}] \t\r\n", *text, 7))
+                        text++;
+                return line_add(r, from, (size_t) (text - from));
+        }
+        for (from = ++text; text < end && *text != '"'; text++)
+                if (*text == '\\' && text + 1 < end)
+                        text++;
+        k = line_add(r, from, (size_t) (text - from));
+        return k < 0 ? k : unescaped_add(r, from, (size_t) (text - from));
+}
+
+int redact_init_refused(Redact *r, const char *document, size_t len, char *const *names) {
+        const char *end = document + len;
+
+        *r = (Redact){};
+        for (char *const *name = names; name && *name; name++) {
+                size_t n = strlen(*name);
+                const char *p = document;
+
+                while (n > 0 && (p = memmem(p, (size_t) (end - p), *name, n))) {
+                        bool quoted = p > document && p[-1] == '"' && p + n < end && p[n] == '"';
+
+                        p += n;
+                        if (quoted && member_add(r, p + 1, end) < 0) {
+                                redact_done(r);
+                                return -ENOMEM;
+                        }
+                }
+        }
+        return 0;
+}
+
 void redact_done(Redact *r) {
         for (size_t i = 0; i < r->n; i++)
                 free(r->needle[i]);

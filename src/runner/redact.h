@@ -19,6 +19,9 @@ typedef enum RedactState {
 
 /* `names`: log.redact, NULL-terminated or NULL. -ENOMEM. A value of several lines is hidden line by line. */
 int redact_init(Redact *r, const JobDoc *doc, char *const *names) MUST_USE;
+/* The same of a document that is refused, and may be anything: what stands behind each `"name":` in its text. Rather too much than
+ * too little is hidden. -ENOMEM. */
+int redact_init_refused(Redact *r, const char *document, size_t len, char *const *names) MUST_USE;
 void redact_done(Redact *r);
 
 /* Rewrite text in place; returns the new length (never more than before). `state` carries over from one piece of a split line to the

@@ -202,7 +202,9 @@ sys.exit(1)""", interpreter="/usr/bin/env python3")
         for i, member in enumerate(("path", "runAsUser", "operation")):
             seen.append(self.run_job(f"no-{i}", {"operation": "name", member: url}, "REJECTED"))
             self.assertIn("https://bucket.example/fw.bin?", seen[-1]["reason"])
-        updates = [u.get("statusDetails") for j in ("name", "no-0", "no-1", "no-2") for u in self.lab.updates(j)]
+        for i, member in enumerate(("path", "runAsUser", "operation"), 3):
+            seen.append(self.run_job(f"no-{i}", {"operation": "name", member: "/hunter3", "parameters": {"token": "hunter3"}}, "REJECTED"))
+        updates = [u.get("statusDetails") for j in ("name", *(f"no-{i}" for i in range(6))) for u in self.lab.updates(j)]
         self.assertNotIn("hunter", agent.text() + json.dumps(seen) + json.dumps(updates))
 
 

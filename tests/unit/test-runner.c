@@ -1836,6 +1836,40 @@ START_TEST(redaction_of_pieces) {
 }
 END_TEST
 
+/* It may be anything: hidden is what stands behind the name. */
+START_TEST(redaction_of_refused_documents) {
+        static const struct {
+                const char *document, *text, *shown;
+        } cases[] = {
+                { "{\"pw\":\"hunter2\"}", "a hunter2", "a ***" },
+                { "{\"pw\" : \n\"hunter2\",\"pw\":\"other\"}", "hunter2 other pw", "*** *** pw" },
+                { "{\"pw\":\"a\\\"b\\nc\\\\d\"}", "a\"b c\\d a\\\"b\\nc\\\\d", "*** *** ***" },
+                { "{\"pw\":4711}", "is 4711", "is ***" },
+                { "{\"xpw\":\"hunter2\",\"pwx\":\"hunter2\",\"a\":\"pw\"}", "hunter2", "hunter2" },
+                { "{\"pw\":\"hunter2", "hunter2", "***" },
+                { "{\"pw\":\"hunter2\\", "hunter2\\ hunter2", "*** hunter2" },
+                { "{\"pw\":", "pw", "pw" },
+                { "{\"pw\"", "pw", "pw" },
+                { "\"pw\":\"\"", "pw", "pw" },
+                { "", "x", "x" },
+        };
+        char *names[] = { (char *) "", (char *) "pw", NULL };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                size_t len = strlen(cases[i].document);
+                char *exact = malloc(len + 1); /* what reads too far is seen */
+                Redact r;
+
+                memcpy(exact, cases[i].document, len);
+                exact = realloc(exact, len > 0 ? len : 1);
+                ck_assert_int_eq(redact_init_refused(&r, exact, len, names), 0);
+                ck_assert_str_eq(redacted(&r, cases[i].text), cases[i].shown);
+                redact_done(&r);
+                free(exact);
+        }
+}
+END_TEST
+
 /* However long it is, or however many lines it has. */
 START_TEST(redaction_of_large_values) {
         char *names[] = { (char *) "pw", NULL };
@@ -1921,6 +1955,7 @@ static TCase *refusal_cases(void) {
         tcase_add_test(c, redaction);
         tcase_add_test(c, redaction_of_pieces);
         tcase_add_test(c, redaction_of_large_values);
+        tcase_add_test(c, redaction_of_refused_documents);
         return c;
 }
 
