@@ -307,13 +307,16 @@ static void take_rejected(Engine *e, Job *j, const WireMessage *m) {
 }
 
 static void take_unable(Engine *e, Job *j, const WireMessage *m) {
+        /* Asked before the newest word of the operator it was answered before it, perhaps. */
+        bool paused = m->paused_since > 0 && j->asked_at >= e->paused_at;
+
         if (j->local == LOCAL_NONE || j->local == LOCAL_DEFERRED || j->local == LOCAL_FINISHED)
                 return;
-        if (m->paused_since > 0)
+        if (paused)
                 operator_pause(e, m->paused_since);
-        engine_log(e, j->warned || m->paused_since > 0 ? LEVEL_DEBUG : LEVEL_WARNING, MESSAGE_ID_JOB_UNABLE, j, PROTO_STATUS_NONE,
+        engine_log(e, j->warned || paused ? LEVEL_DEBUG : LEVEL_WARNING, MESSAGE_ID_JOB_UNABLE, j, PROTO_STATUS_NONE,
                    "cannot run now, trying again: %s", m->reason);
-        j->warned = m->paused_since == 0;
+        j->warned = !paused;
         engine_hang_up(e, j);
         runner_later(e, j);
         let_go(e, j);

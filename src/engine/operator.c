@@ -83,6 +83,10 @@ static void refuse_unknown(Engine *e, Job *j) {
                 cloud_describe(e, j, false);
                 return;
         }
+        if (j->status == PROTO_STATUS_IN_PROGRESS && j->cloud_claim[0] && j->seconds_left >= 0 && !job_accepts_claim(j, j->cloud_claim)) {
+                j->cancel_wanted = false; /* another device has it, and the service watches over it: not ours to end */
+                return;
+        }
         if (j->status == PROTO_STATUS_IN_PROGRESS) { /* an orphan; only with the claim that was seen now */
                 j->adopting = true;
                 memcpy(j->adopted_claim, j->cloud_claim, sizeof j->adopted_claim);
@@ -96,9 +100,7 @@ static void advance_cancel(Engine *e, Job *j) {
                 refuse_unknown(e, j);
                 return;
         case LOCAL_RECORDED:
-                if (j->record == RECORD_FINISHED)
-                        j->cancel_wanted = false; /* too late */
-                else if (e->now >= j->runner_retry_at)
+                if (j->record != RECORD_FINISHED && e->now >= j->runner_retry_at)
                         device_cancel(e, j);
                 return;
         case LOCAL_DEFERRED:
@@ -116,9 +118,8 @@ static void advance_cancel(Engine *e, Job *j) {
         case LOCAL_PREPARING:
         case LOCAL_STOPPING:
                 return; /* its answer comes first */
-        case LOCAL_FINISHED:
+        case LOCAL_FINISHED: /* if somebody else's word turns out to stand in the cloud, it is wanted still */
         case LOCAL_COUNT:
-                j->cancel_wanted = false;
                 return;
         }
 }

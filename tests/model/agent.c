@@ -315,6 +315,44 @@ void agent_event(World *w, Device *d, EngineEventType type) {
                 step(w, d, &(EngineEvent){ .type = type, .config = &w->sc.engine });
 }
 
+void agent_cancel(World *w, Device *d, Track *t) {
+        t->dev[d->index].cancelled_here = true;
+        step(w, d, &(EngineEvent){ .type = ENGINE_EVENT_CANCEL, .key = &t->key });
+}
+
+static void tell_pause(World *w, Device *d) {
+        TRACE(w, 1, "device %u: the operator says %s", d->index, d->paused ? "pause" : "resume");
+        d->pause_heard = d->paused;
+        step(w, d, &(EngineEvent){ .type = ENGINE_EVENT_PAUSED, .paused_since = d->paused });
+}
+
+/* The mark is durable before the agent hears of it; it may end in between. */
+void agent_pause(World *w, Device *d) {
+        if (d->paused)
+                return;
+        d->paused = true;
+        if (rng_chance(&w->rng, 300))
+                agent_kill(w, d, rng_between(&w->rng, 100 * MSEC, 2 * SEC));
+        else
+                tell_pause(w, d);
+        world_push(w, (Event){ .at = w->now + rng_between(&w->rng, 1 * SEC, rng_chance(&w->rng, 500) ? 10 * SEC : 2 * MINUTE),
+                               .type = EVENT_RESUME,
+                               .dev = d->index });
+}
+
+/* By the same way: as soon as there is an agent. */
+void agent_resume(World *w, Device *d) {
+        if (d->dead_for_good)
+                return;
+        if (!d->agent_alive || w->now < d->suspended_until) {
+                world_push(w, (Event){ .at = w->now + 1 * SEC, .type = EVENT_RESUME, .dev = d->index });
+                return;
+        }
+        d->paused = false;
+        tell_pause(w, d);
+        device_disturbed(w, d);
+}
+
 void agent_timer(World *w, Device *d, uint32_t token) {
         if (!d->agent_alive || token != d->timer_token)
                 return;
@@ -415,6 +453,7 @@ void agent_packet(World *w, Event *e) {
         TRACE(w, 2, "device %u: run %u -> agent: %s %s", e->dev, w->conn[i].run, wire_type_name(m.type),
               m.key.job_id);
         w->dev[e->dev].heard_inventory |= m.type == WIRE_RUNS && !m.more;
+        w->dev[e->dev].pause_heard |= m.type == WIRE_RUNS && !m.more && w->dev[e->dev].paused;
         if (m.type == WIRE_REBOOTING)
                 for (unsigned k = 0; k < w->n_tracks; k++)
                         w->track[k].dev[e->dev].reboot_heard |= w->track[k].dev[e->dev].run == w->conn[i].run;
@@ -491,7 +530,7 @@ void agent_start(World *w, Device *d) {
 }
 
 static void agent_gone(World *w, Device *d) {
-        d->agent_alive = d->heard_inventory = d->heard_list = false;
+        d->agent_alive = d->heard_inventory = d->heard_list = d->pause_heard = false;
         d->list_due_since = 0;
         d->online = false;
         d->session = 0;

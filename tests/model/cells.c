@@ -72,6 +72,10 @@ const char *cell_excuse(Fault f, SimState s) {
         case FAULT_NO_REBOOT:
         case FAULT_HOUR_OFFLINE:
                 return s == STATE_REBOOTING ? NULL : "it strikes the reboot that the job asked for";
+        case FAULT_LOCAL_CANCEL:
+                if (s == STATE_UNKNOWN)
+                        return "the agent cannot be told of what it has not heard of";
+                return s == STATE_ACKED ? "the agent has forgotten it" : NULL;
         case FAULT_KILL_RUNNER:
         case FAULT_STOP_RUNNER:
                 return no_runner(s);
@@ -117,6 +121,7 @@ const char *cell_excuse(Fault f, SimState s) {
         case FAULT_STALE:
         case FAULT_FOREIGN:
         case FAULT_RELOAD:
+        case FAULT_PAUSE:
         case FAULT_COUNT:
                 break;
         }

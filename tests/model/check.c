@@ -321,17 +321,46 @@ static void check_update(World *w, const Device *d, const ProtoRequest *r) {
                               proto_status_name(r->status));
 }
 
+/* A claim is what begins an execution. */
+static void check_pause(World *w, const Device *d, const Track *t, const ProtoRequest *r) {
+        if (t && d->pause_heard && r->status == PROTO_STATUS_IN_PROGRESS && t->status == PROTO_STATUS_QUEUED &&
+            t->dev[d->index].started[0] == 0)
+                world_violate(w, PAUSE_HOLDS, "%s is claimed, although device %u is paused and knows it", track_text(w, t), d->index);
+}
+
+/* Nothing else than the operator's doing, and what does not change what becomes of a job. */
+static bool is_between_us(const World *w) {
+        for (unsigned i = 0; i < w->sc.n_triggers; i++) {
+                Fault f = w->sc.trigger[i].fault;
+
+                if (f != FAULT_LOCAL_CANCEL && f != FAULT_PAUSE && f != FAULT_KILL_AGENT && f != FAULT_DISCONNECT)
+                        return false;
+        }
+        return w->sc.noise == 0 && w->crash == CRASH_NONE && !w->dev[1].exists;
+}
+
+static void check_cancelled_here(World *w, const Track *t, unsigned dev, const ProtoRequest *r) {
+        static const char of_cloud[] = "interrupted: stopped as cancelled in the cloud";
+        const char *reason = proto_details_get(&r->details, "reason");
+
+        if (t->dev[dev].cancelled_here && is_between_us(w) && reason && strcmp(reason, of_cloud) == 0)
+                world_violate(w, P1_TRUTH, "%s was cancelled on the device, which says: %s", track_text(w, t), reason);
+}
+
 void check_publish(World *w, Device *d, const ProtoRequest *r) {
         Track *t = track_of_request(w, r);
 
-        if (r->kind == TOPIC_UPDATE)
+        if (r->kind == TOPIC_UPDATE) {
                 check_update(w, d, r);
+                check_pause(w, d, t, r);
+        }
         if (r->kind != TOPIC_UPDATE || !proto_status_terminal(r->status))
                 return;
         if (!t || t->terminal_at != 0 || t->dev[d->index].started[0] == 0)
                 return;
         if (r->status == PROTO_STATUS_SUCCEEDED)
                 check_success(w, t, d->index);
+        check_cancelled_here(w, t, d->index, r);
         check_details(w, t, &t->dev[d->index], &r->details);
 }
 
@@ -399,9 +428,12 @@ void check_final(World *w, Track *t) {
         check_expected(w, t);
         if (t->status == PROTO_STATUS_SUCCEEDED)
                 check_success(w, t, (unsigned) t->ended_by);
-        if (t->status == PROTO_STATUS_REJECTED && td->started[0] > 0 && !td->any_code[65])
+        if (t->status == PROTO_STATUS_REJECTED && td->started[0] > 0 && !td->any_code[65] && !td->cancelled_here)
                 world_violate(w, P1_TRUTH, "%s is REJECTED after a step that did not ask for it",
                               track_text(w, t));
+        /* Cancelled before it was claimed, and then somebody else's. */
+        if (td->cancelled_here && t->touched && td->started[0] == 0)
+                return;
         if (td->durable_result && td->durable_status != t->status)
                 world_violate(w, P3_NOTHING_LOST,
                               "%s: the verdict %s was durable at %.6f s, the same device reports %s",
@@ -522,7 +554,7 @@ void check_idle(World *w) {
 
         for (unsigned n = 0; n < DEVICES; n++)
                 check_query(w, &w->dev[n]);
-        if (w->n_runners > 0 || w->live_procs > 0 || w->pending == 0 || w->dev[1].exists ||
+        if (w->n_runners > 0 || w->live_procs > 0 || w->pending == 0 || w->dev[1].exists || d->paused ||
             d->clear_since == USEC_NEVER || d->missed) {
                 w->busy_at = w->now;
                 return;

@@ -73,13 +73,23 @@ static void fire_operator(World *w, Fault f, Track *t, unsigned dev) {
                                        .value = t->job });
 }
 
+static void fire_local_cancel(World *w, Track *t, unsigned dev) {
+        SimState s = t ? t->dev[dev].state : STATE_UNKNOWN;
+
+        if (!w->dev[dev].agent_alive || s == STATE_UNKNOWN || s == STATE_ACKED)
+                return;
+        fault_count(w, FAULT_LOCAL_CANCEL, t, dev);
+        t->disturbed = t->outcome_open = true;
+        agent_cancel(w, &w->dev[dev], t);
+}
+
 static void fire_device(World *w, Fault f, unsigned dev) {
         Device *d = &w->dev[dev];
         Rng *rng = &w->rng;
 
         if (!d->exists || !d->powered)
                 return;
-        if ((f == FAULT_KILL_AGENT || f == FAULT_RELOAD) && !d->agent_alive)
+        if ((f == FAULT_KILL_AGENT || f == FAULT_RELOAD || f == FAULT_PAUSE) && !d->agent_alive)
                 return;
         if ((f == FAULT_DISCONNECT || f == FAULT_BROKER_AWAY) && !d->online)
                 return;
@@ -89,6 +99,8 @@ static void fire_device(World *w, Fault f, unsigned dev) {
                 agent_kill(w, d, rng_between(rng, 100 * MSEC, rng_chance(rng, 300) ? 60 * SEC : 2 * SEC));
         else if (f == FAULT_RELOAD)
                 agent_event(w, d, ENGINE_EVENT_RELOAD);
+        else if (f == FAULT_PAUSE)
+                agent_pause(w, d);
         else if (f == FAULT_DISCONNECT)
                 agent_disconnect(w, d, rng_between(rng, 10 * MSEC, 3 * SEC));
         else if (f == FAULT_BROKER_AWAY) {
@@ -234,7 +246,11 @@ void fault_fire(World *w, Fault f, Track *t, unsigned dev) {
         case FAULT_SUSPEND:
         case FAULT_DISK_FULL:
         case FAULT_RELOAD:
+        case FAULT_PAUSE:
                 fire_device(w, f, dev);
+                break;
+        case FAULT_LOCAL_CANCEL:
+                fire_local_cancel(w, t, dev);
                 break;
         case FAULT_CANCEL:
         case FAULT_FORCE_CANCEL:

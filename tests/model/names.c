@@ -44,6 +44,8 @@ const char *fault_name(Fault f) {
                 [FAULT_REBOOT_FAILS] = "reboot fails",
                 [FAULT_NO_REBOOT] = "reboot does not come",
                 [FAULT_HOUR_OFFLINE] = "an hour offline",
+                [FAULT_LOCAL_CANCEL] = "cancel on the device",
+                [FAULT_PAUSE] = "pause",
         };
 
         return names[f];
@@ -74,6 +76,7 @@ const char *promise_name(Promise p) {
                 [P6_ORDER] = "P6 order",
                 [P7_HARMLESS] = "P7 nothing hurts",
                 [P8_NEVER_GIVE_UP] = "P8 never give up",
+                [PAUSE_HOLDS] = "a pause holds",
         };
 
         return names[p];
@@ -130,6 +133,8 @@ static const struct {
         [BUG_RESUME_WAITS] = { "resume-waits", P8_NEVER_GIVE_UP,
                                "after a reboot the step waits for the network" },
         [BUG_DEADLINE_UNSEEN] = { "deadline-unseen", P1_TRUTH, "a deferral does not weigh the service's deadline" },
+        [BUG_PAUSE_FORGOTTEN] = { "pause-forgotten", PAUSE_HOLDS, "after a restart nothing tells the agent of a pause" },
+        [BUG_CANCEL_FORGOTTEN] = { "cancel-forgotten", P1_TRUTH, "a runner takes the operator's cancel for the cloud's" },
         [BUG_RESUME_TWICE] = { "resume-twice", P2_ONCE,
                                "the start after a reboot is not recorded: the next runner starts it again" },
 };

@@ -508,6 +508,7 @@ static void answer_inventory(World *w, Runner *r) {
                         continue;
                 record_describe(&state, d->boot_id, device_now(w, d), &runs[m.n_runs++]);
         }
+        m.paused_since = d->paused && w->bug != BUG_PAUSE_FORGOTTEN;
         answer(w, r, &m);
 }
 
@@ -553,7 +554,8 @@ static void open_plan(World *w, Runner *r, const WireMessage *m) {
                               .max_attempts = w->sc.max_attempts,
                               .retry_delay_usec = w->sc.retry_delay,
                               .reboot_timeout_usec = w->sc.reboot_timeout };
-        PlanEvent open = { .type = PLAN_EVENT_OPEN, .record = &r->state, .open = open_of(m->type), .by_deadline = m->by_deadline };
+        PlanEvent open = { .type = PLAN_EVENT_OPEN, .record = &r->state, .open = open_of(m->type), .by_deadline = m->by_deadline,
+                           .by_operator = m->by_operator && w->bug != BUG_CANCEL_FORGOTTEN };
         int c;
 
         make_claim(w, config.claim);
@@ -610,7 +612,8 @@ static void say(World *w, Runner *r, const WireMessage *m) {
                 r->only_here = false;
                 if (w->bug != BUG_FINISH_GOES_ON || td->live == 0 || r->gate_step >= STEPS_MAX ||
                     w->sc.plan_step[w->track[r->track].job][r->gate_step].on_cancel != PLAN_CANCEL_FINISH)
-                        feed_type(w, r, PLAN_EVENT_CANCEL);
+                        feed(w, r, &(PlanEvent){ .type = PLAN_EVENT_CANCEL,
+                                                 .by_operator = m->by_operator && w->bug != BUG_CANCEL_FORGOTTEN });
                 break;
         case WIRE_ACK:
                 r->only_here = false;
@@ -658,7 +661,11 @@ static bool judge_first(World *w, Runner *r, const WireMessage *m) {
                 a.details = tomb->details; /* lent */
         } else if (m->type != WIRE_PREPARE)
                 a.type = WIRE_NO_RECORD;
-        else if (w->sc.job[t->job].bad) {
+        else if (device_of(w, r)->paused && w->bug != BUG_PAUSE_FORGOTTEN) {
+                a.type = WIRE_UNABLE;
+                a.paused_since = 1;
+                (void) snprintf(a.reason, sizeof(a.reason), "paused");
+        } else if (w->sc.job[t->job].bad) {
                 a.type = WIRE_REJECTED;
                 (void) snprintf(a.reason, sizeof(a.reason), "missing");
                 (void) snprintf(a.path, sizeof(a.path), "steps[0].action.input.handler");

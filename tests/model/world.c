@@ -224,6 +224,9 @@ static void dispatch(World *w, Event *e) {
         case EVENT_DISK_FREE:
                 w->dev[e->dev].disk_full = false;
                 break;
+        case EVENT_RESUME:
+                agent_resume(w, &w->dev[e->dev]);
+                break;
         case EVENT_BOOT:
                 device_boot(w, &w->dev[e->dev]);
                 break;

@@ -78,6 +78,8 @@ typedef enum Fault {
         FAULT_REBOOT_FAILS, /* the command */
         FAULT_NO_REBOOT,    /* the command says yes, and nothing comes of it */
         FAULT_HOUR_OFFLINE, /* after a reboot */
+        FAULT_LOCAL_CANCEL, /* by the operator of the device */
+        FAULT_PAUSE,        /* for a while */
         FAULT_COUNT,
 } Fault;
 
@@ -109,6 +111,7 @@ typedef enum Promise {
         P6_ORDER,
         P7_HARMLESS,
         P8_NEVER_GIVE_UP,
+        PAUSE_HOLDS, /* what has not begun does not begin while the operator says so */
         PROMISE_COUNT,
 } Promise;
 
@@ -139,6 +142,8 @@ typedef enum Bug {
         BUG_RESUME_WAITS,
         BUG_RESUME_TWICE,
         BUG_DEADLINE_UNSEEN,
+        BUG_PAUSE_FORGOTTEN,
+        BUG_CANCEL_FORGOTTEN,
         BUG_COUNT,
 } Bug;
 
@@ -240,6 +245,7 @@ typedef struct TrackDevice {
         uint32_t nonce_used;      /* of the newest start */
         uint64_t deadline_at;     /* the newest that its runner was told of; 0 = none */
         unsigned pauses[STEPS_MAX]; /* processes that asked for a retry or a reboot */
+        bool cancelled_here;      /* the operator of the device wanted it to end, and an agent heard */
         bool deadline_verdict;    /* given up because the service's deadline is near */
         SimState state;
         SimState state_when_over; /* in the cloud */
@@ -365,6 +371,8 @@ typedef struct Device {
         uint64_t suspended_until;
         int64_t wall_offset; /* seconds */
         bool disk_full;
+        bool paused;       /* on its disk */
+        bool pause_heard;  /* by the agent that runs */
         int write_fails; /* writes to fail: EIO */
         /* the agent */
         bool agent_alive;
@@ -402,6 +410,7 @@ typedef enum EventType {
         EVENT_FAULTS_END,
         EVENT_NUDGE, /* after the faults: one more connect for all */
         EVENT_DISK_FREE,
+        EVENT_RESUME,
         /* of a device: wait while it is suspended, vanish when it loses power */
         EVENT_BOOT,
         EVENT_REBOOT, /* orderly */
@@ -599,6 +608,9 @@ void agent_connect(World *w, Device *d);
 void agent_disconnect(World *w, Device *d, uint64_t again);
 void agent_message(World *w, Device *d, const ProtoMessage *m);
 void agent_event(World *w, Device *d, EngineEventType type);
+void agent_cancel(World *w, Device *d, Track *t);
+void agent_pause(World *w, Device *d);
+void agent_resume(World *w, Device *d);
 void agent_timer(World *w, Device *d, uint32_t token);
 void agent_packet(World *w, Event *e);
 void agent_closed(World *w, Event *e);

@@ -359,6 +359,24 @@ START_TEST(a_runner_that_knows_of_a_pause_says_so) {
 }
 END_TEST
 
+/* What it said before the operator said otherwise. */
+START_TEST(an_older_no_of_a_runner_pauses_nothing) {
+        uint32_t run;
+
+        start();
+        run = up_to_prepare("J");
+        now += SEC;
+        pause_now(5);
+        now += SEC;
+        pause_now(0);
+        runner_says(run, (WireMessage) { .type = WIRE_UNABLE, .reason = "paused", .paused_since = 5 });
+        ck_assert_int_eq(engine_paused_since(engine), 0);
+        pass(2);
+        (void) published(TOPIC_DESCRIBE);
+        stop();
+}
+END_TEST
+
 /* Its retries belong to it, and so does a reboot. */
 START_TEST(what_is_deferred_goes_on) {
         uint32_t run;
@@ -513,6 +531,43 @@ START_TEST(an_orphan_is_looked_at_first) {
         describe_answer(two[1], false, "zzzzzzzz");
         expect_rejected("K");
         ck_assert_int_eq(published(TOPIC_UPDATE)->expected_version, 5);
+        stop();
+}
+END_TEST
+
+/* The service watches over another device's run. */
+START_TEST(what_another_device_has_is_left_to_it) {
+        ProtoExecution two[2] = { execution("J", PROTO_STATUS_IN_PROGRESS, 2), execution("K", PROTO_STATUS_IN_PROGRESS, 5) };
+
+        start();
+        (void) up_to_running("J");
+        list(TOPIC_NOTIFY, two, 2);
+        cancel("K");
+        (void) published(TOPIC_DESCRIBE);
+        two[1].seconds_left = 600;
+        describe_answer(two[1], false, "zzzzzzzz");
+        quiet();
+        stop();
+}
+END_TEST
+
+/* Cancelled before it was claimed, and found to be somebody's, who is not known: it is refused all the same. */
+START_TEST(what_was_taken_meanwhile_is_still_cancelled) {
+        uint32_t run;
+
+        start();
+        run = up_to_prepare("J");
+        cancel("J");
+        runner_plan(run);
+        runner_result(run, PROTO_STATUS_REJECTED);
+        expect_rejected("J");
+        answer(TOPIC_UPDATE, TOPIC_REJECTED, "J",
+               (ProtoMessage) { .code = PROTO_CODE_VERSION_MISMATCH, .has_state = true, .state_status = PROTO_STATUS_IN_PROGRESS,
+                                .state_version = 2 });
+        (void) told(WIRE_ACK);
+        describe_answer(execution("J", PROTO_STATUS_IN_PROGRESS, 2), false, NULL);
+        expect_rejected("J");
+        ck_assert_int_eq(published(TOPIC_UPDATE)->expected_version, 2);
         stop();
 }
 END_TEST
@@ -688,6 +743,7 @@ static TCase *cases(void) {
         tcase_add_test(t, a_claim_without_an_answer);
         tcase_add_test(t, what_was_prepared_before_a_restart);
         tcase_add_test(t, a_runner_that_knows_of_a_pause_says_so);
+        tcase_add_test(t, an_older_no_of_a_runner_pauses_nothing);
         tcase_add_test(t, what_is_deferred_goes_on);
         tcase_add_test(t, an_older_inventory_resumes_nothing);
         tcase_add_test(t, what_runs_is_stopped_and_rejected);
@@ -697,6 +753,8 @@ static TCase *cases(void) {
         tcase_add_test(t, a_runner_that_goes_away_is_asked_again);
         tcase_add_test(t, what_is_deferred_is_cancelled);
         tcase_add_test(t, an_orphan_is_looked_at_first);
+        tcase_add_test(t, what_another_device_has_is_left_to_it);
+        tcase_add_test(t, what_was_taken_meanwhile_is_still_cancelled);
         tcase_add_test(t, a_cancel_that_comes_too_late);
         tcase_add_test(t, the_clouds_own_cancel_goes_before);
         tcase_add_test(t, a_job_is_shown_in_each_phase);
