@@ -3,28 +3,44 @@
 
 import json
 import os
+import pathlib
 import random
 import signal
 import subprocess
+import sys
+import tempfile
 import time
+import unittest
 
 import packages
-from harness import ROOT, wait_for
+from harness import ROOT, run_quietly, wait_for
 from scene import Scene, install
 from test_units import WAITS
 
 
-class Lintian(Scene):
-    broker, fresh = False, True
-
-    def setUp(self):
-        pass  # needs no machine
+class Contents(unittest.TestCase):
+    """Of the packages as they were built; needs no machine."""
 
     def test_lintian(self):
         """No error, no warning."""
         r = subprocess.run(["lintian", "--fail-on", "error,warning", "--allow-root", *packages.output().glob("*.changes")],
                            capture_output=True, text=True, check=False)
         self.assertEqual((r.returncode, r.stdout.strip()), (0, ""), r.stdout + r.stderr)
+
+    def test_hardening(self):
+        """Each program and library as it is installed: PIE, full RELRO, canary, FORTIFY, CET."""
+        sys.path.append(str(ROOT / "tests/lint"))
+        import elf
+        with tempfile.TemporaryDirectory() as tmp:
+            for deb in packages.output().glob("*.deb"):
+                if "-dbgsym_" not in deb.name:
+                    run_quietly("dpkg-deb", "-x", deb, tmp)
+            found = [p for p in sorted(pathlib.Path(tmp).rglob("*")) if p.is_file() and not p.is_symlink() and
+                     p.open("rb").read(4) == b"\x7fELF"]
+            self.assertEqual({p.name: elf.problems_of(p, True) for p in found}, {p.name: [] for p in found})
+        names = {p.name.split(".so")[0] for p in found}
+        self.assertEqual(names, {"iot-jobs-agent", "iot-jobs-runner", "iot-jobs-verify", "iot-jobs-sim", "iot-jobsctl", "libiotjobs"})
+        print(f"# hardened: {', '.join(sorted(names))}", flush=True)
 
 
 class Life(Scene):
