@@ -103,7 +103,7 @@ said() {
 }
 
 locked='could not (get|open) lock|unable to (lock|acquire)|is locked by|exit_on_lock|could not lock|another app is'
-away='temporary failure (resolving|in name)|could ?n.t resolve|could not (resolve|connect)|unable to connect|cannot initiate the'
+away='temporary failure (resolving|in name)|could( not|n.t) (resolve|connect)|unable to connect|cannot initiate the'
 away="$away connection|connection (failed|refused|reset|timed out)|network is unreachable|no route to host|timeout was reached"
 away="$away|wget returned 4|failed to connect|curl error \\([67]\\)|curl error \\(28\\)"
 

@@ -299,6 +299,8 @@ if sys.argv[1] == "remove": open({str(self.state)!r}, "w")""")
     def test_failures(self):
         for message, code in (("Could not lock /var/lock/opkg.lock: Resource temporarily unavailable.", 75),
                               (" * opkg_download: Failed to download http://x/Packages.gz, wget returned 4.", 75),
+                              (" * opkg_download_backend: Failed to download http://x/Packages.gz: Couldn't connect to server.", 75),
+                              (" * opkg_download_backend: Failed to download http://x/Packages.gz: Couldn't resolve host name.", 75),
                               (" * opkg_install_cmd: Cannot install package aa.", 1)):
             with self.subTest(message):
                 self.opkg(f"say({message!r}); sys.exit(255)")
