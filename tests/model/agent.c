@@ -328,14 +328,17 @@ static void tell_pause(World *w, Device *d) {
 
 /* The mark is durable before the agent hears of it; it may end in between. */
 void agent_pause(World *w, Device *d) {
+        bool brief = rng_chance(&w->rng, 300); /* answers from before it are still under way when it is over */
+
         if (d->paused)
                 return;
         d->paused = true;
-        if (rng_chance(&w->rng, 300))
+        if (!brief && rng_chance(&w->rng, 300))
                 agent_kill(w, d, rng_between(&w->rng, 100 * MSEC, 2 * SEC));
         else
                 tell_pause(w, d);
-        world_push(w, (Event){ .at = w->now + rng_between(&w->rng, 1 * SEC, rng_chance(&w->rng, 500) ? 10 * SEC : 2 * MINUTE),
+        world_push(w, (Event){ .at = w->now + (brief ? rng_below(&w->rng, 20 * MSEC)
+                                                     : rng_between(&w->rng, 1 * SEC, rng_chance(&w->rng, 500) ? 10 * SEC : 2 * MINUTE)),
                                .type = EVENT_RESUME,
                                .dev = d->index });
 }
