@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run the system tests: a booted machine with the program installed, one after the other; print TAP.
 
-usage: run.py [--list | --possible] [PATTERN...]
+usage: run.py [--list | --possible | --bench | --bench-quick] [PATTERN...]
 A PATTERN is a part of a test's name (module.Class.method). Needs root, debootstrap and systemd-nspawn; --possible says why a machine
-cannot boot here, if so. $IOT_JOBS_BUILD names the build directory, $IOT_JOBS_SYSTEM_CACHE where the fetched Debian and the built
+cannot boot here, if so; --bench measures instead of testing (scripts/bench system). $IOT_JOBS_BUILD names the build directory, $IOT_JOBS_SYSTEM_CACHE where the fetched Debian and the built
 packages are kept (build/system), $IOT_JOBS_MIRROR where Debian is fetched from. Everything happens in namespaces of its own (mounts, processes, network), below one temporary directory and in
 one control group: whatever becomes of this program, its end is the end of all of it."""
 
@@ -25,7 +25,7 @@ import unittest
 sys.dont_write_bytecode = True
 HERE = pathlib.Path(__file__).resolve().parent
 TESTS = HERE.parent
-PATHS = [str(HERE), str(TESTS / "integration"), str(TESTS / "handlers")]
+PATHS = [str(HERE), str(TESTS / "integration"), str(TESTS / "handlers"), str(TESTS / "bench")]
 NAME = "iot-jobs-system-"  # of directory and group, with the process id behind it
 PR_SET_PDEATHSIG = 1
 
@@ -141,7 +141,9 @@ def outside(arguments):
     sys.path[:0] = PATHS
     import machine
     import packages
-    machine.fetch_debian()  # the only part that needs a network
+    import vm
+    machine.fetch_debian()  # this and the kernel are all that needs a network
+    vm.fetch_kernel()
     packages.build()
     return enclosed(arguments)[0]
 
@@ -240,10 +242,19 @@ def inside(patterns, listing):
     return 0 if result.wasSuccessful() and result.count == len(chosen) and chosen else 1
 
 
+def measure(quick):
+    sys.path[:0] = PATHS
+    import booted
+    prepare()
+    return booted.measure(quick)
+
+
 def main():
     parser = argparse.ArgumentParser(description="Run the system tests.")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--possible", action="store_true", help="say why a machine cannot boot here, if so, and nothing else")
+    parser.add_argument("--bench", action="store_true", help="measure (scripts/bench system)")
+    parser.add_argument("--bench-quick", action="store_true", help="measure less")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--trial", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("pattern", nargs="*")
@@ -254,6 +265,8 @@ def main():
         return 1 if reason else 0
     if args.trial:
         return trial()
+    if args.inside and (args.bench or args.bench_quick):
+        return measure(args.bench_quick)
     if args.inside or args.list:
         return inside(args.pattern, args.list)
     return outside(sys.argv[1:])
