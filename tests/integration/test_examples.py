@@ -54,7 +54,13 @@ TESTED = {
         "$ iot-jobs-agent --config ./agent.conf": "agent_manual",
     },
     "man/iot-jobs-agent.conf.5": {'thing_name = "pump-7";': "configurations", "jobs = { max_concurrent": "configurations"},
-    "man/iot-jobsctl.1": {"# iot-jobsctl run --set": "ctl_manual", "$ openssl genpkey": "ctl_manual"},
+    "man/iot-jobsctl.1": {
+        "# iot-jobsctl pause": "ctl_manual_of_a_running_agent",
+        "$ iot-jobsctl history": "ctl_manual_of_a_running_agent",
+        "# systemctl edit iot-jobs-agent-control.socket": "drop_in",
+        "# iot-jobsctl run --set": "ctl_manual",
+        "$ openssl genpkey": "ctl_manual",
+    },
     "man/iot-jobs-sim.1": {},
 }
 
@@ -245,17 +251,25 @@ class Examples(LabTest):
             self.assertNotIn("unknown", said)
         self.assertIn("key_file", credentials)
 
+    @staticmethod
+    def verified(unit):
+        return subprocess.run(["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True, check=False).stderr
+
     def test_drop_in(self):
         """Settings that the manager knows."""
         if not shutil.which("systemd-analyze"):
             self.skipTest("systemd-analyze is not installed")
-        unit = self.lab.directory / "example.service"
-        unit.write_text("[Service]\nExecStart=/bin/true\n" + example("README.md", "[Service]").split("\n", 1)[1])
-        r = subprocess.run(["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True, check=False)
-        self.assertNotRegex(r.stderr, "example.service:")
-        unit.write_text(unit.read_text().replace("PrivateDevices=", "PrivateDevicesX="))
-        r = subprocess.run(["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True, check=False)
-        self.assertRegex(r.stderr, "example.service:")  # it would have been said
+        prompt, socket = example("man/iot-jobsctl.1", "# systemctl edit").split("\n", 1)
+        self.assertTrue((ROOT / "systemd" / f"{prompt.split()[-1]}.in").exists(), prompt)
+        (self.lab.directory / "example.service").write_text("[Service]\nExecStart=/bin/true\n")
+        for kind, head, settings, key in (("service", "[Service]\nExecStart=/bin/true\n", example("README.md", "[Service]"), "PrivateDevices"),
+                                          ("socket", "[Socket]\nListenStream=/run/x\n", socket, "SocketGroup")):
+            unit = self.lab.directory / f"example.{kind}"
+            unit.write_text(head + settings.split("\n", 1)[1])
+            self.assertEqual(head.split("\n")[0], settings.split("\n")[0])
+            self.assertNotIn(f"example.{kind}:", self.verified(unit))
+            unit.write_text(unit.read_text().replace(f"{key}=", f"{key}X="))
+            self.assertIn(f"example.{kind}:", self.verified(unit))  # it would have been said
 
     def test_check_start_look(self):
         self.fake("systemctl")
@@ -384,6 +398,29 @@ class Examples(LabTest):
         agent = self.lab._program("iot-jobs-agent", ["sh", "-c", f"cd {self.lab.directory} && exec {shlex.join([str(AGENT), *words[1:]])}"],
                                   self.lab.directory / "agent.log", clean_environment())
         self.lab.wait_online(agent)
+
+    def test_ctl_manual_of_a_running_agent(self):
+        if not shutil.which("jq"):
+            self.skipTest("jq is not installed")
+        self.lab.handler("fails.sh", "exit 3")
+        self.lab.handler("ok.sh", "exit 0")
+        self.lab.start_agent()
+        conf = self.lab.directory / "agent.conf"
+        self.program("iot-jobsctl", f'verb=$1; shift; case $verb in watch) exec timeout -s INT 1 {CTL} watch --config {conf} ;; esac\n'
+                                    f'exec {CTL} "$verb" --config {conf} "$@"')
+        for job, status in (("fails", "FAILED"), ("ok", "SUCCEEDED")):
+            self.lab.create(job, {"operation": job})
+            self.lab.wait_status(job, status)
+        page = "man/iot-jobsctl.1"
+        look = self.prompts(example(page, "$ iot-jobsctl history"))
+        shown = wait_for(lambda: self.shell(look).stdout, "the failed job in the history")
+        self.assertIn("FAILED", shown)
+        self.assertNotIn("SUCCEEDED", shown)
+        pause, resume = self.prompts(example(page, "# iot-jobsctl pause")).splitlines()
+        self.shell(f"{pause} || [ $? -gt 100 ]")  # watch goes on until it is ended
+        self.assertIn("Paused: since", self.shell("iot-jobsctl status").stdout)
+        self.shell(resume)
+        self.assertNotIn("Paused:", self.shell("iot-jobsctl status").stdout)
 
     def test_ctl_manual(self):
         self.lab.handler("install-packages.sh", 'echo "$IOT_JOB_PARAM_packages" >@EVIDENCE@/packages')
