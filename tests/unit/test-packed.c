@@ -279,9 +279,8 @@ static void lie_no_steps(JobDoc *d) {
         jobdoc_done(d);
         *d = (JobDoc){ .timeout = -1 };
 }
-static void lie_operation(JobDoc *d) { /* the name of an operation is its handler's */
+static void lie_operation_of_two(JobDoc *d) {
         d->steps[0].path[0] = '\0';
-        d->n_steps = 1;
 }
 static void lie_parameter(JobDoc *d) {
         set(&d->parameters[0].name, "LD_PRELOAD=x");
@@ -317,7 +316,7 @@ static const struct {
         { lie_timeout_negative, "the timeout is out of range" },
         { lie_final_first, "a final step that is not the last" },
         { lie_no_steps, "the number of steps is wrong" },
-        { lie_operation, "an operation that is none" },
+        { lie_operation_of_two, "the number of steps is wrong" },
         { lie_parameter, "no name of a variable" },
         { lie_parameter_nameless, "a parameter's name is too short" },
         { lie_value, "a parameter's value is no text" },
@@ -371,6 +370,16 @@ START_TEST(lies_of_commands_do_not) {
         jobdoc_pack(&parsed, &generous, &packed);
         ck_assert_int_eq(unpack(&generous), -EBADMSG);
         ck_assert_msg(strstr(error.text, command_lies[_i].said) != NULL, "%s", error.text);
+}
+END_TEST
+
+/* The name of an operation is its handler's. */
+START_TEST(lies_of_operations_do_not) {
+        parse(documents[4], &generous);
+        parsed.steps[0].path[0] = '\0';
+        jobdoc_pack(&parsed, &generous, &packed);
+        ck_assert_int_eq(unpack(&generous), -EBADMSG);
+        ck_assert_str_eq(error.text, "an operation that is none");
 }
 END_TEST
 
@@ -503,6 +512,7 @@ static TCase *cases(void) {
         tcase_add_test(c, length_is_known_early);
         tcase_add_loop_test(c, lies_do_not, 0, (int) ELEMENTSOF(lies));
         tcase_add_loop_test(c, lies_of_commands_do_not, 0, (int) ELEMENTSOF(command_lies));
+        tcase_add_test(c, lies_of_operations_do_not);
         tcase_add_test(c, policy_is_ours);
         tcase_add_test(c, directory_out_of_range);
         tcase_add_loop_test(c, faults_of_a_liar, 0, (int) ELEMENTSOF(bad_faults));
