@@ -3,10 +3,11 @@
 """Run the system tests: a booted machine with the program installed, one after the other; print TAP.
 
 usage: run.py [--list | --possible | --bench | --bench-quick] [PATTERN...]
-A PATTERN is a part of a test's name (module.Class.method). Needs root, debootstrap and systemd-nspawn; --possible says why a machine
-cannot boot here, if so; --bench measures instead of testing (scripts/bench system). $IOT_JOBS_BUILD names the build directory, $IOT_JOBS_SYSTEM_CACHE where the fetched Debian and the built
-packages are kept (build/system), $IOT_JOBS_MIRROR where Debian is fetched from. Everything happens in namespaces of its own (mounts, processes, network), below one temporary directory and in
-one control group: whatever becomes of this program, its end is the end of all of it."""
+A PATTERN is a part of a test's name (module.Class.method). Needs root, debootstrap and systemd-nspawn; --possible says why a
+machine cannot boot here, if so; --bench measures instead of testing (scripts/bench system). $IOT_JOBS_BUILD names the build
+directory, $IOT_JOBS_SYSTEM_CACHE where the fetched Debian and the built packages are kept (build/system), $IOT_JOBS_MIRROR where
+Debian is fetched from. Everything happens in namespaces of its own (mounts, processes, network), below one temporary directory
+and in one control group: whatever becomes of this program, its end is the end of all of it."""
 
 import argparse
 import ctypes
