@@ -28,6 +28,7 @@ TESTED = {
     "README.md": {
         "scripts/demo ": "two_commands",
         "──  9  A handler that fails": "the_demos_story",
+        "sudo apt-get update": "install_packages",
         "sudo apt-get install": "install_from_source",
         "aws iot create-thing": "aws_set_up",
         '{ "Version": "2012-10-17"': "policy",
@@ -46,6 +47,7 @@ TESTED = {
         "mosquitto -p 1883": "a_service_of_ones_own",
         "#include <iotjobs/iotjobs.h>": "library",
         "cc hello.c": "library",
+        "$ journalctl IOT_JOB_ID": "the_journal",
     },
     "CONTRIBUTING.md": {"meson setup build": "contributing"},
     "man/iot-jobs-agent.8": {
@@ -159,6 +161,25 @@ class Examples(LabTest):
         for line in story:
             if m := re.match(r"   (agent|stdout|stderr) +(.*)", line):
                 agent.wait_text(re.escape(m.group(2)))
+
+    def test_install_packages(self):
+        text = example("README.md", "sudo apt-get update")
+        self.fake("sudo", "dpkg-buildpackage")
+        self.shell(text)
+        self.assertEqual([c[:3] for c in self.calls()], [["sudo", "apt-get", "update"], ["sudo", "apt-get", "install"],
+                                                         ["sudo", "apt-get", "build-dep"], ["dpkg-buildpackage", "-us", "-uc"],
+                                                         ["sudo", "apt-get", "install"]])
+        built = re.search(r"\.\./([\w-]+)_", text).group(1)
+        self.assertIn(f"Package: {built}\n", (ROOT / "debian/control").read_text())
+
+    def test_the_journal(self):
+        """The lines are compared on a booted machine (tests/system/test_documents.py); here, that the job is the demo's."""
+        first, *lines = example("README.md", "$ journalctl IOT_JOB_ID").splitlines()
+        self.assertRegex(first, r"^\$ journalctl IOT_JOB_ID=[\w-]+$")
+        script = (ROOT / "scripts/demo-handlers/self-test.sh").read_text()
+        said = [l.split("]: ")[-1] for l in lines if " self-test[" in l]
+        self.assertTrue(said)
+        self.assertTrue(all(l.split("${")[0].split("$")[0].split("sensor ")[0] in script or l in script for l in said), said)
 
     def test_install_from_source(self):
         lines = example("README.md", "sudo apt-get install").replace("\\\n", " ").splitlines()

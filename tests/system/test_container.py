@@ -53,15 +53,22 @@ class Container(LabTest):
         self.container = Program("container", [
             "unshare", "--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child=SIGKILL", "sh", "-c", ENTER, self.image.root, self.user,
             self.program], self.lab.directory / "container.log")
-        self.lab.programs.append(self.container)
+        self.addCleanup(self.end, self.container)
+
+    def end(self, container):
+        """And all its processes with it, before the file system below it goes."""
+        if container.running():
+            os.kill(self.first(container), signal.SIGKILL)
+            container.wait_exit()
 
     def start(self):
         self.run_container()
         self.lab.wait_online(self.container)
 
-    def first(self):
+    def first(self, container=None):
         """Its first process."""
-        return int(pathlib.Path(f"/proc/{self.container.pid}/task/{self.container.pid}/children").read_text())
+        pid = (container or self.container).pid
+        return int(pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text())
 
     def agent(self):
         """The agent's process, once the first process has started one."""
