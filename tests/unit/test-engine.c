@@ -239,6 +239,7 @@ static void start(void) {
         publications = 0;
 }
 
+/* Behind each case, whatever came of it. */
 static void stop(void) {
         engine_actions_done(&actions);
         engine = engine_free(engine);
@@ -293,7 +294,6 @@ START_TEST(plain_job_takes_two_publications) {
         runner_closed(run);
         quiet();
         ck_assert_uint_eq(publications, 2);
-        stop();
 }
 END_TEST
 
@@ -315,7 +315,6 @@ START_TEST(backlog_takes_two_publications_each) {
         notify_next(&two[1], "{}");
         ck_assert_str_eq(told(WIRE_PREPARE)->wire.key.job_id, "B");
         ck_assert_uint_eq(publications, 2);
-        stop();
 }
 END_TEST
 
@@ -330,7 +329,6 @@ START_TEST(document_is_asked_for_when_it_does_not_come) {
         ck_assert(published(TOPIC_DESCRIBE)->include_document);
         describe_answer(&x, "{}", NULL);
         (void) told(WIRE_PREPARE);
-        stop();
 }
 END_TEST
 
@@ -345,7 +343,6 @@ START_TEST(lost_claim_reply_is_reconciled) {
         ck_assert_uint_eq(told(WIRE_GO)->run, run);
         runner_result(run, PROTO_STATUS_FAILED, "abcd1234");
         ck_assert_int_eq(published(TOPIC_UPDATE)->expected_version, 2);
-        stop();
 }
 END_TEST
 
@@ -364,7 +361,6 @@ START_TEST(claim_of_another_device_means_hands_off) {
         describe_answer(&x, NULL, "zzzzzzzz");
         quiet();
         ck_assert(logged("left alone"));
-        stop();
 }
 END_TEST
 
@@ -382,7 +378,6 @@ START_TEST(claim_refused_because_over_never_starts) {
         (void) up_to_claim("J", "abcd1234");
         reject(TOPIC_UPDATE, "J", PROTO_CODE_RESOURCE_NOT_FOUND);
         (void) told(WIRE_DROP);
-        stop();
 }
 END_TEST
 
@@ -391,7 +386,6 @@ START_TEST(invalid_transition_without_terminal_state_is_tried_again) {
         (void) up_to_claim("J", "abcd1234");
         reject_with_state("J", PROTO_CODE_INVALID_STATE_TRANSITION, PROTO_STATUS_QUEUED, NULL, 5);
         ck_assert_int_eq(published(TOPIC_UPDATE)->expected_version, 5);
-        stop();
 }
 END_TEST
 
@@ -458,7 +452,6 @@ START_TEST(details_are_stripped_but_never_the_status) {
         ck_assert_int_eq(published(TOPIC_UPDATE)->status, PROTO_STATUS_FAILED);
         accept_update("J");
         (void) told(WIRE_ACK);
-        stop();
 }
 END_TEST
 
@@ -471,7 +464,6 @@ START_TEST(final_status_found_in_the_cloud_counts_as_accepted) {
         reject_with_state("J", PROTO_CODE_INVALID_STATE_TRANSITION, PROTO_STATUS_FAILED, "abcd1234", 3);
         (void) told(WIRE_ACK);
         ck_assert(logged("reported FAILED"));
-        stop();
 }
 END_TEST
 
@@ -485,7 +477,6 @@ START_TEST(final_after_terminal_state_reached_describes_once) {
         (void) published(TOPIC_DESCRIBE);
         reject(TOPIC_DESCRIBE, "J", PROTO_CODE_TERMINAL_STATE_REACHED);
         (void) told(WIRE_ACK);
-        stop();
 }
 END_TEST
 
@@ -509,7 +500,6 @@ START_TEST(force_cancel_stops_the_run_and_sends_nothing) {
         for (size_t i = 0; i < actions.n; i++)
                 if (actions.item[i].type == ENGINE_ACTION_RUNNER)
                         ck_assert(actions.item[i].wire.type == WIRE_ACK || actions.item[i].wire.type == WIRE_PREPARE);
-        stop();
 }
 END_TEST
 
@@ -526,7 +516,6 @@ START_TEST(service_timeout_on_progress_stops_the_run) {
         ck_assert_int_eq(published(TOPIC_UPDATE)->status, PROTO_STATUS_IN_PROGRESS);
         reject_with_state("J", PROTO_CODE_VERSION_MISMATCH, PROTO_STATUS_TIMED_OUT, "abcd1234", 3);
         (void) told(WIRE_CANCEL);
-        stop();
 }
 END_TEST
 
@@ -551,7 +540,6 @@ START_TEST(deleted_and_created_again_is_another_run) {
                         prepared = true;
                 }
         ck_assert(prepared);
-        stop();
 }
 END_TEST
 
@@ -572,7 +560,6 @@ START_TEST(refused_document_is_rejected_and_blocks_nothing) {
         x = execution("K", PROTO_STATUS_QUEUED, 1);
         notify_next(&x, "{}");
         (void) told(WIRE_PREPARE);
-        stop();
 }
 END_TEST
 
@@ -591,7 +578,6 @@ START_TEST(unable_keeps_the_job_queued_and_comes_back) {
         ck_assert(published(TOPIC_DESCRIBE)->include_document); /* read afresh */
         describe_answer(&x, "{}", NULL);
         (void) told(WIRE_PREPARE);
-        stop();
 }
 END_TEST
 
@@ -607,7 +593,6 @@ START_TEST(lost_runner_is_attached_again) {
         quiet();
         runner_result(run, PROTO_STATUS_SUCCEEDED, "abcd1234");
         ck_assert_int_eq(published(TOPIC_UPDATE)->status, PROTO_STATUS_SUCCEEDED);
-        stop();
 }
 END_TEST
 
@@ -624,7 +609,6 @@ START_TEST(started_run_is_attached_before_the_cloud_is_known) {
         start_with(default_config());
         inventory_answer(&r, 1);
         ck_assert_str_eq(told(WIRE_ATTACH)->wire.key.job_id, "J");
-        stop();
 }
 END_TEST
 
@@ -645,7 +629,6 @@ START_TEST(stored_result_is_reported_after_a_restart) {
         ck_assert_int_eq(published(TOPIC_UPDATE)->status, PROTO_STATUS_SUCCEEDED);
         accept_update("J");
         (void) told(WIRE_ACK);
-        stop();
 }
 END_TEST
 
@@ -660,7 +643,6 @@ START_TEST(prepared_record_of_a_cancelled_job_is_dropped) {
         (void) published(TOPIC_DESCRIBE);
         reject(TOPIC_DESCRIBE, "J", PROTO_CODE_TERMINAL_STATE_REACHED);
         (void) told(WIRE_DROP);
-        stop();
 }
 END_TEST
 
@@ -678,7 +660,6 @@ START_TEST(prepared_record_with_our_claim_goes_on) {
         ck_assert_int_eq(published(TOPIC_UPDATE)->expected_version, 2);
         accept_update("J");
         (void) told(WIRE_GO);
-        stop();
 }
 END_TEST
 
@@ -695,7 +676,6 @@ START_TEST(vanished_record_falls_back_to_the_cloud) {
         ck_assert(published(TOPIC_DESCRIBE)->include_document);
         describe_answer(&x, "{}", NULL);
         (void) told(WIRE_PREPARE);
-        stop();
 }
 END_TEST
 
@@ -731,7 +711,6 @@ START_TEST(orphans_follow_policy) {
 
         orphan(ENGINE_ORPHAN_LEAVE, NULL, -1);
         quiet();
-        stop();
 }
 END_TEST
 
@@ -748,7 +727,6 @@ START_TEST(foreign_claim_with_a_timer_is_left_alone_and_later_jobs_go_on) {
         ck_assert_str_eq(published(TOPIC_DESCRIBE)->job_id, "K"); /* not the head: nothing announces its document */
         describe_answer(&both[1], "{}", NULL);
         (void) told(WIRE_PREPARE);
-        stop();
 }
 END_TEST
 
@@ -776,7 +754,6 @@ START_TEST(three_at_a_time_start_in_order) {
         ck_assert_str_eq(published(TOPIC_UPDATE)->job_id, "B");
         accept_update("B");
         ck_assert_uint_eq(told(WIRE_GO)->run, b); /* and C waits for a slot */
-        stop();
 }
 END_TEST
 
@@ -805,7 +782,6 @@ START_TEST(stale_and_foreign_messages_change_nothing) {
         list(TOPIC_NOTIFY, &old, 1);
         notify_next(&old, "{}");
         quiet(); /* it is over: nothing starts again */
-        stop();
 }
 END_TEST
 
@@ -815,7 +791,6 @@ START_TEST(dropped_message_asks_the_cloud) {
         if (!only(ENGINE_ACTION_PUBLISH))
                 pass(SEC);
         (void) published(TOPIC_GET_PENDING);
-        stop();
 }
 END_TEST
 
@@ -830,7 +805,6 @@ START_TEST(silence_after_a_final_status_asks_the_cloud) {
         quiet();
         pass(2 * (uint64_t) SEC);
         (void) published(TOPIC_GET_PENDING);
-        stop();
 }
 END_TEST
 
@@ -859,7 +833,6 @@ START_TEST(progress_is_coalesced_and_the_final_does_not_wait) {
         runner_result(run, PROTO_STATUS_SUCCEEDED, "abcd1234"); /* that update's reply is still out */
         ck_assert_int_eq(published(TOPIC_UPDATE)->status, PROTO_STATUS_SUCCEEDED);
         ck_assert_int_eq(published(TOPIC_UPDATE)->expected_version, 4);
-        stop();
 }
 END_TEST
 
@@ -883,7 +856,6 @@ START_TEST(offline_voids_requests_and_reconnect_reconciles) {
         list(TOPIC_GET_PENDING, &x, 1);
         ck_assert_int_eq(published(TOPIC_UPDATE)->status, PROTO_STATUS_SUCCEEDED);
         ck_assert_int_eq(published(TOPIC_UPDATE)->expected_version, 2);
-        stop();
 }
 END_TEST
 
@@ -902,7 +874,6 @@ START_TEST(nothing_starts_without_the_inventory) {
         (void) told(WIRE_INVENTORY);
         inventory_answer(NULL, 0);
         (void) published(TOPIC_DESCRIBE);
-        stop();
 }
 END_TEST
 
@@ -926,7 +897,6 @@ START_TEST(runner_that_does_not_answer_is_spoken_of_once) {
         quiet(); /* no second runner */
         pass(61 * (uint64_t) SEC);
         ck_assert(!logged("has not"));
-        stop();
 }
 END_TEST
 
@@ -939,7 +909,6 @@ START_TEST(hint_without_queued_at_is_described_first) {
         (void) published(TOPIC_DESCRIBE);
         describe_answer(&full, "{}", NULL);
         ck_assert_int_eq(told(WIRE_PREPARE)->wire.key.queued_at, 1000);
-        stop();
 }
 END_TEST
 
@@ -993,7 +962,6 @@ START_TEST(contradictions_are_asked_less_and_less_often) {
         (void) published(TOPIC_UPDATE);
         accept_update("J");
         (void) told(WIRE_GO);
-        stop();
 }
 END_TEST
 
@@ -1025,7 +993,6 @@ START_TEST(a_claim_lost_again_and_again_is_tried_less_and_less_often) {
         }
         ck_assert_uint_gt(prepared, 3);
         ck_assert_uint_lt(prepared, 20);
-        stop();
 }
 END_TEST
 
@@ -1041,7 +1008,6 @@ START_TEST(a_result_is_reported_where_no_version_is_told) {
         runner_result(run, PROTO_STATUS_SUCCEEDED, "abcd1234");
         ck_assert_int_eq(published(TOPIC_UPDATE)->status, PROTO_STATUS_SUCCEEDED);
         ck_assert_int_eq(published(TOPIC_UPDATE)->expected_version, -1);
-        stop();
 }
 END_TEST
 
@@ -1057,7 +1023,6 @@ START_TEST(a_description_without_number_or_time_is_of_the_same_execution) {
         (void) published(TOPIC_DESCRIBE);
         describe_answer(&without, "{}", NULL);
         ck_assert_int_eq(told(WIRE_PREPARE)->wire.key.queued_at, 1000);
-        stop();
 }
 END_TEST
 
@@ -1076,7 +1041,6 @@ START_TEST(a_description_of_another_job_changes_nothing) {
         (void) published(TOPIC_DESCRIBE);
         describe_answer(&x, "{}", NULL);
         ck_assert_str_eq(told(WIRE_PREPARE)->wire.key.job_id, "J");
-        stop();
 }
 END_TEST
 
@@ -1092,7 +1056,6 @@ START_TEST(what_was_started_and_deleted_does_not_come_back) {
         pass((uint64_t) 60 * SEC);
         list(TOPIC_NOTIFY, &x, 1);
         quiet();
-        stop();
 }
 END_TEST
 
@@ -1118,7 +1081,6 @@ START_TEST(what_was_not_found_once_is_taken_when_it_is_listed_again) {
         (void) published(TOPIC_DESCRIBE);
         describe_answer(&x, "{}", NULL);
         ck_assert_str_eq(told(WIRE_PREPARE)->wire.key.job_id, "J");
-        stop();
 }
 END_TEST
 
@@ -1143,7 +1105,6 @@ START_TEST(what_is_left_alone_gives_way) {
         (void) published(TOPIC_DESCRIBE);
         describe_answer(&ours, "{}", NULL);
         ck_assert_str_eq(told(WIRE_PREPARE)->wire.key.job_id, "J");
-        stop();
 }
 END_TEST
 
@@ -1188,7 +1149,6 @@ START_TEST(what_cannot_be_claimed_keeps_only_its_own_slot) {
                         pass(SEC / 4);
         }
         ck_assert(claimed);
-        stop();
 }
 END_TEST
 
@@ -1229,7 +1189,6 @@ START_TEST(what_cannot_be_described_blocks_nothing) {
         for (unsigned i = 0; i < 400 && !only(ENGINE_ACTION_RUNNER); i++)
                 pass(SEC / 4);
         ck_assert_str_eq(told(WIRE_PREPARE)->wire.key.job_id, "J");
-        stop();
 }
 END_TEST
 
@@ -1286,7 +1245,6 @@ START_TEST(documents_held_are_bounded) {
         }
         ck_assert_uint_eq(prepared, 40);
         ck_assert_uint_ge(described, 40 - ENGINE_DOCUMENTS_MAX);
-        stop();
 }
 END_TEST
 
@@ -1300,7 +1258,6 @@ START_TEST(too_large_a_document_is_told_by_its_size) {
         notify_next(&x, big);
         ck_assert_ptr_null(told(WIRE_PREPARE)->wire.document);
         ck_assert_uint_eq(told(WIRE_PREPARE)->wire.document_len, LIMIT_DOCUMENT + 1);
-        stop();
 }
 END_TEST
 
@@ -1381,7 +1338,6 @@ START_TEST(a_deferral_is_told_and_the_timer_armed_anew) {
         quiet();
         pass((uint64_t) 59 * SEC);
         quiet();
-        stop();
 }
 END_TEST
 
@@ -1437,7 +1393,6 @@ START_TEST(a_deferral_found_too_late_waits_for_its_runner) {
         accept_update("J");
         look_answer(4, 100000);
         quiet();
-        stop();
 }
 END_TEST
 
@@ -1457,7 +1412,6 @@ START_TEST(a_near_deadline_is_asked_for_at_once) {
         (void) told(WIRE_GO);
         look_answer(4, 49);
         ck_assert_uint_eq(told(WIRE_DEADLINE)->wire.seconds, 49);
-        stop();
 }
 END_TEST
 
@@ -1485,7 +1439,6 @@ START_TEST(a_deferral_keeps_its_slot_and_its_document_is_read_afresh) {
         ck_assert_int_gt(published(TOPIC_UPDATE)->step_timeout, 0);
         accept_update("J");
         (void) told(WIRE_GO);
-        stop();
 }
 END_TEST
 
@@ -1499,7 +1452,6 @@ START_TEST(a_retry_waits_for_the_connection) {
         quiet();
         go_online(NULL, 0, &x, 1);
         ck_assert(published(TOPIC_DESCRIBE)->include_document);
-        stop();
 }
 END_TEST
 
@@ -1515,7 +1467,6 @@ START_TEST(a_cancel_while_deferred_asks_a_runner_for_the_end) {
         ck_assert_uint_eq(told(WIRE_CANCEL)->run, run);
         runner_result(run, PROTO_STATUS_CANCELED, "abcd1234");
         (void) told(WIRE_ACK);
-        stop();
 }
 END_TEST
 
@@ -1531,7 +1482,6 @@ START_TEST(a_runner_that_goes_on_a_cancel_with_a_deferral_is_asked_again) {
         runner_pause(run, WIRE_DEFERRED, 60); /* it was on its way */
         (void) told(WIRE_CANCEL);
         ck_assert_uint_eq(only(ENGINE_ACTION_HANG_UP)->run, run);
-        stop();
 }
 END_TEST
 
@@ -1558,7 +1508,6 @@ START_TEST(what_is_refused_at_its_retry_has_failed) {
         ck_assert_int_eq(published(TOPIC_UPDATE)->status, PROTO_STATUS_FAILED);
         accept_update("J");
         (void) told(WIRE_ACK);
-        stop();
 }
 END_TEST
 
@@ -1581,7 +1530,6 @@ START_TEST(a_retry_that_cannot_be_prepared_now_reads_its_document_again) {
         quiet();
         pass((uint64_t) 4 * SEC);
         ck_assert(published(TOPIC_DESCRIBE)->include_document);
-        stop();
 }
 END_TEST
 
@@ -1602,7 +1550,6 @@ START_TEST(a_deferral_found_after_a_restart_is_due_when_its_record_says) {
         quiet();
         pass(SEC);
         ck_assert(published(TOPIC_DESCRIBE)->include_document);
-        stop();
 }
 END_TEST
 
@@ -1619,7 +1566,6 @@ START_TEST(a_retry_waits_for_the_inventory) {
         quiet();
         inventory_answer(NULL, 0);
         ck_assert(published(TOPIC_DESCRIBE)->include_document);
-        stop();
 }
 END_TEST
 
@@ -1632,7 +1578,6 @@ START_TEST(a_runner_lost_before_it_could_say_that_it_defers) {
         ck_assert_uint_eq(told(WIRE_ATTACH)->run, run);
         runner_pause(run, WIRE_DEFERRED, 55);
         ck_assert_str_eq(proto_details_get(&published(TOPIC_UPDATE)->details, "reason"), "paused");
-        stop();
 }
 END_TEST
 
@@ -1661,7 +1606,6 @@ START_TEST(news_of_a_pause_that_are_refused_or_lost) {
         accept_update("J");
         look_answer(4, -1);
         quiet();
-        stop();
 }
 END_TEST
 
@@ -1686,7 +1630,6 @@ START_TEST(a_reboot_goes_on_when_the_cloud_was_told) {
         pass(1); /* it waits for other runs, and the service for it */
         look_answer(3, 300);
         ck_assert_uint_eq(told(WIRE_DEADLINE)->wire.seconds, 300);
-        stop();
 }
 END_TEST
 
@@ -1718,7 +1661,6 @@ START_TEST(a_reboot_waits_for_the_cloud_ten_seconds_at_most) {
         runner_pause(run, WIRE_REBOOTING, 0);
         simple(ENGINE_EVENT_OFFLINE);
         ck_assert_uint_eq(told(WIRE_TOLD)->run, run);
-        stop();
 }
 END_TEST
 
@@ -1756,7 +1698,6 @@ START_TEST(nothing_is_let_loose_before_a_reboot) {
         for (size_t i = 0, n = 0; i < actions.n; i++)
                 if (actions.item[i].type == ENGINE_ACTION_PUBLISH && strcmp(actions.item[i].request.job_id, "K") == 0)
                         ck_assert_uint_lt(n++, 2);
-        stop();
 }
 END_TEST
 
@@ -1780,7 +1721,6 @@ START_TEST(a_retry_waits_for_a_reboot) {
                 if (actions.item[i].type == ENGINE_ACTION_PUBLISH)
                         ck_assert(!actions.item[i].request.include_document);
         ck_assert_ptr_null(only(ENGINE_ACTION_RUNNER));
-        stop();
 }
 END_TEST
 
@@ -1807,7 +1747,6 @@ START_TEST(a_cancel_that_crosses_a_reboot) {
         for (size_t i = 0; i < actions.n; i++)
                 if (actions.item[i].type == ENGINE_ACTION_RUNNER)
                         ck_assert(actions.item[i].wire.type == WIRE_ACK || actions.item[i].wire.type == WIRE_PREPARE);
-        stop();
 }
 END_TEST
 
@@ -1830,7 +1769,6 @@ START_TEST(a_cancel_while_rebooting) {
         for (size_t i = 0; i < actions.n; i++)
                 if (actions.item[i].type == ENGINE_ACTION_RUNNER)
                         ck_assert(actions.item[i].wire.type == WIRE_ACK || actions.item[i].wire.type == WIRE_PREPARE);
-        stop();
 }
 END_TEST
 
@@ -1855,7 +1793,6 @@ START_TEST(what_rebooted_goes_on_before_the_cloud_is_known) {
         list(TOPIC_GET_PENDING, &x, 1);
         describe_answer(&x, NULL, "abcd1234");
         ck_assert_int_eq(published(TOPIC_UPDATE)->status, PROTO_STATUS_SUCCEEDED);
-        stop();
 }
 END_TEST
 
@@ -1880,7 +1817,6 @@ START_TEST(a_reboot_still_to_come_is_found_after_a_restart) {
         quiet();
         pass((uint64_t) 2 * SEC);
         (void) told(WIRE_ATTACH);
-        stop();
 }
 END_TEST
 
@@ -1899,7 +1835,6 @@ START_TEST(what_rebooted_does_not_go_on_before_another_reboot) {
         quiet();
         runner_result(j, PROTO_STATUS_FAILED, "abcd1234");
         ck_assert_str_eq(told(WIRE_ATTACH)->wire.key.job_id, "K");
-        stop();
 }
 END_TEST
 
@@ -1937,7 +1872,6 @@ START_TEST(the_services_deadline_is_asked_for_once_the_job_lasts) {
         pass((uint64_t) 20 * SEC);
         describe_answer(&x, NULL, "abcd1234");
         quiet(); /* no timer */
-        stop();
 }
 END_TEST
 
@@ -1948,7 +1882,6 @@ START_TEST(a_look_that_brings_no_answer_is_repeated) {
         (void) published(TOPIC_DESCRIBE);
         pass((uint64_t) 10 * SEC);
         (void) published(TOPIC_DESCRIBE);
-        stop();
 }
 END_TEST
 
@@ -1974,7 +1907,6 @@ START_TEST(more_under_way_than_may_be_goes_on_one_by_one) {
                 if (actions.item[i].type == ENGINE_ACTION_PUBLISH && strcmp(actions.item[i].request.job_id, "K") == 0)
                         j = 0;
         ck_assert_uint_eq(j, 0);
-        stop();
 }
 END_TEST
 
@@ -1989,13 +1921,13 @@ START_TEST(a_look_does_not_keep_the_final_status_waiting) {
         runner_result(run, PROTO_STATUS_SUCCEEDED, "abcd1234");
         ck_assert_int_eq(published(TOPIC_UPDATE)->status, PROTO_STATUS_SUCCEEDED);
         ck_assert_int_eq(published(TOPIC_UPDATE)->expected_version, 2);
-        stop();
 }
 END_TEST
 
 static TCase *cases(void) {
         TCase *t = tcase_create("engine");
 
+        tcase_add_checked_fixture(t, NULL, stop);
         tcase_add_test(t, more_under_way_than_may_be_goes_on_one_by_one);
         tcase_add_test(t, a_look_does_not_keep_the_final_status_waiting);
 
