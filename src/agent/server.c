@@ -112,7 +112,7 @@ static int client_flush(Client *c) {
 
 /* false: the client is gone. */
 static bool client_send(Client *c, const ControlReply *a) {
-        int r = control_reply_encode(a, &c->pending);
+        int r = c->pending.len > 0 ? -EBUSY : control_reply_encode(a, &c->pending); /* one that does not read gets nothing more */
 
         if (r == 0)
                 r = client_flush(c);
