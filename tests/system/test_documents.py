@@ -33,6 +33,26 @@ class Readme(Scene):
         print("\n".join(f"# {l}" for l in lines), flush=True)
         self.assertEqual([LEFT_OUT.sub("", l) for l in lines], [LEFT_OUT.sub("", l) for l in shown])
 
+    def test_renewed_credentials(self):
+        """With LoadCredential= a reload says that it is not enough; a restart is, and disturbs nothing."""
+        m = self.machine
+        m.run("install", "-D", "-m", "644", "/usr/share/doc/iot-jobs-agent/examples/credentials.conf",
+              "/etc/systemd/system/iot-jobs-agent.service.d/credentials.conf")
+        text = m.path("/etc/iot-jobs/agent.conf").read_text()
+        m.write("/etc/iot-jobs/agent.conf", re.sub(r'"/etc/iot-jobs/(root.pem|device.pem|device.key)"', r'"\1"', text))
+        m.run("systemctl", "daemon-reload")
+        self.start()
+        cert, key = self.lab.authority.issue("renewed")
+        m.write("/etc/iot-jobs/device.pem", cert.read_bytes())
+        m.write("/etc/iot-jobs/device.key", key.read_bytes(), 0o600)
+        m.run("systemctl", "reload", "iot-jobs-agent")
+        said = wait_for(lambda: m.journal("MESSAGE_ID=91a33d6bb7cc4b68915a9e1e17c53aa6"), "the reload")
+        self.assertIn("once renewed it needs systemctl restart", said[-1])
+        m.run("systemctl", "restart", "iot-jobs-agent")
+        copy = f"/proc/{m.pid('iot-jobs-agent')}/root/run/credentials/iot-jobs-agent.service/device.pem"
+        self.assertEqual(pathlib.Path(copy).read_bytes(), cert.read_bytes())
+        self.run_job("echo", '{"operation":"echo"}')
+
 
 class Operators(Scene):
     """Files that an operator wrote."""
