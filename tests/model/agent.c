@@ -427,9 +427,12 @@ void agent_message(World *w, Device *d, const ProtoMessage *message) {
                 see(w, d, &m.execution);
         note_final_accepted(w, d, &m);
         d->heard_list |= m.kind == TOPIC_GET_PENDING && m.reply == TOPIC_ACCEPTED;
-        if (m.kind == TOPIC_GET_PENDING && m.reply == TOPIC_ACCEPTED && d->missed) {
-                d->missed = false;
-                device_disturbed(w, d);
+        if (m.kind == TOPIC_GET_PENDING && m.reply == TOPIC_ACCEPTED && m.has_token && strcmp(d->list_answered, m.token) != 0) {
+                memcpy(d->list_answered, m.token, sizeof(d->list_answered));
+                if (d->missed) {
+                        d->missed = false;
+                        device_disturbed(w, d);
+                }
         }
         if (sow_message(w, d, &m))
                 step(w, d, &(EngineEvent){ .type = ENGINE_EVENT_MESSAGE, .message = &m });

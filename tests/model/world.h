@@ -393,6 +393,7 @@ typedef struct Device {
         uint64_t clear_since;
         /* what it has heard on this connection: nothing new may start before both */
         bool heard_inventory, heard_list;
+        char list_answered[LIMIT_CLIENT_TOKEN + 1]; /* what is answered twice says nothing the second time */
         uint64_t calm_since; /* no fault since then, and an agent is there */
         uint64_t
                 list_due_since; /* a final status was accepted, neither a list nor a query followed; 0 = none */
