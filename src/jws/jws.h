@@ -52,13 +52,13 @@ void jws_done(Jws *j);
 typedef struct JwsExpected {
         const char *thing, *job;
         int64_t now;   /* epoch seconds */
-        int64_t built; /* epoch seconds: the clock was not set while it is before this */
+        int64_t built; /* epoch seconds: the clock cannot be right while it is before this */
         bool required; /* policy.require_signature: `thing` and `expires` must be there */
         bool accepted; /* the run began in time (it comes back after a reboot, say): time is not looked at */
 } JwsExpected;
 
 /* The payload is an object; its members `thing`, `job`, `expires` are as expected where they are. 0, -EINVAL with the fault,
- * -ENOMEM; -EAGAIN with the fault as well: the time would decide, and the clock is not set yet. */
+ * -ENOMEM. */
 int jws_claims_check(const char *payload, size_t len, const JwsExpected *expected, JwsFault *fault) MUST_USE;
 
 /* ---- making one ---- */
