@@ -61,11 +61,6 @@ class Options(LabTest):
         self.assertEqual(code, 0)
         self.assertIn("handlers.directoriez", out)
 
-    def test_keys_of_later_versions_are_refused(self):
-        code, out = self.check_config(handlers={"override": [{"name": "a", "tasks_max": 9}]})
-        self.assertEqual(code, 1)
-        self.assertRegex(out, r"handlers\.override\[0\]\.tasks_max.*not supported yet")
-
     def test_print_policy(self):
         """stdout is a policy and nothing else; what it allows is tests/unit/test-policy.c's business."""
         path = self.lab.write_config(endpoint="x-ats.iot.cn-north-1.amazonaws.com.cn", client_id="gate 3")
