@@ -449,7 +449,9 @@ const ConfigKey config_keys[] = {
                  "inhibited) until the handler has ended." },
 
         { .name = "jobs.max_concurrent", .type = KEY_INTEGER, .min = 1, .max = 10, .number = 1,
-          .offset = AT(max_concurrent), .doc = "Executions that may run at the same time." },
+          .offset = AT(max_concurrent),
+          .doc = "Executions that may run at the same time. "
+                 "Agents on one machine share the places: with 1, the job of one thing waits until that of another has ended." },
         { .name = "jobs.on_orphan", .type = KEY_CHOICE, .choices = on_orphan, .number = CONFIG_ORPHAN_FAIL,
           .offset = AT(on_orphan),
           .doc = "What becomes of an execution that is in progress in the cloud and unknown on this device: it is failed, "
