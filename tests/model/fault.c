@@ -104,7 +104,8 @@ static void fire_device(World *w, Fault f, unsigned dev) {
         else if (f == FAULT_DISCONNECT)
                 agent_disconnect(w, d, rng_between(rng, 10 * MSEC, 3 * SEC));
         else if (f == FAULT_BROKER_AWAY) {
-                w->broker_back_at = w->now + rng_between(rng, 10 * SEC, 5 * MINUTE);
+                w->broker_back_at = w->now + (rng_chance(rng, 100) ? rng_between(rng, 24 * HOUR, 96 * HOUR)
+                                                                 : rng_between(rng, 10 * SEC, 5 * MINUTE));
                 for (unsigned i = 0; i < DEVICES; i++)
                         if (w->dev[i].online)
                                 agent_disconnect(w, &w->dev[i], 0);

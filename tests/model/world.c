@@ -371,10 +371,15 @@ static bool world_settled(World *w) {
         return w->n_heap == 0 || w->heap[0].at > w->settled_since + SETTLED_FOR;
 }
 
+/* The faults are over, the outage that they may have left behind is, and there was time enough. */
+static bool quiet_for_long(const World *w) {
+        return w->quiet_since != USEC_NEVER && w->now > MAX_OF(w->quiet_since, w->broker_back_at) + QUIET_LIMIT;
+}
+
 static void check_limits(World *w) {
         if (w->steps > STEPS_LIMIT)
                 world_violate(w, P8_NEVER_GIVE_UP, "no end after %u events: something spins", STEPS_LIMIT);
-        if (w->quiet_since != USEC_NEVER && w->now > w->quiet_since + QUIET_LIMIT)
+        if (quiet_for_long(w))
                 check_end(w);
 }
 
@@ -398,7 +403,7 @@ void world_run(World *w, uint64_t seed) {
                 check_limits(w);
                 if (world_settled(w))
                         break;
-                if (w->quiet_since != USEC_NEVER && w->now > w->quiet_since + QUIET_LIMIT)
+                if (quiet_for_long(w))
                         break;
         }
         check_end(w);

@@ -33,6 +33,7 @@ enum {
 #define MSEC      USEC_PER_MSEC
 #define SEC       USEC_PER_SEC
 #define MINUTE    (60 * SEC)
+#define HOUR      (60 * MINUTE)
 #define EPOCH_SEC INT64_C(1700000000) /* the cloud's clock at the start of a run */
 
 /* What goes wrong: the rows of the table. */
@@ -53,7 +54,7 @@ typedef enum Fault {
         FAULT_REORDER_REQUEST,
         FAULT_REORDER_MESSAGE,
         FAULT_DISCONNECT,
-        FAULT_BROKER_AWAY, /* for a minute or more */
+        FAULT_BROKER_AWAY, /* for seconds, minutes or days */
         FAULT_OUTSIDE_CHANGE,
         FAULT_VERSION_MISMATCH, /* the reply only: somebody else was faster */
         FAULT_THROTTLED,
