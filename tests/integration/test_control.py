@@ -426,7 +426,7 @@ class Watch(ControlTest):
         out.wait("no jobs")
         p.send_signal(signal.SIGTSTP)
         wait_for(lambda: open(f"/proc/{p.pid}/stat", encoding="utf-8").read().rsplit(")", 1)[1].split()[0] == "T", "it to stop")
-        self.assertTrue(out.text().endswith("\x1b[?25h"))
+        wait_for(lambda: out.text().endswith("\x1b[?25h"), "the cursor to be there again")
         p.send_signal(signal.SIGCONT)
         wait_for(lambda: out.text().rfind("no jobs") > out.text().rfind("\x1b[?25l") > out.text().rfind("\x1b[?25h"), "the picture again")
         p.send_signal(signal.SIGINT)
