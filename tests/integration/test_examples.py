@@ -366,6 +366,15 @@ class Examples(LabTest):
                 except ProcessLookupError:
                     pass
 
+    @staticmethod
+    def sanitizers():
+        """What a program needs that links a library built with one."""
+        options = json.loads(subprocess.run(["meson", "introspect", "--buildoptions", BUILD], capture_output=True, text=True,
+                                            check=True).stdout)
+        chosen = next(o["value"] for o in options if o["name"] == "b_sanitize")
+        chosen = ",".join(chosen) if isinstance(chosen, list) else chosen
+        return "" if chosen in ("", "none") else f"-fsanitize={chosen}"
+
     def test_library(self):
         """The program, compiled by the line below it and run against the local service."""
         cert, key = self.lab.device_cert
@@ -376,13 +385,15 @@ class Examples(LabTest):
             self.assertIn(was, source)
             source = source.replace(was, now)
         (self.lab.directory / "hello.c").write_text(source)
-        library = BUILD / "src/client"
-        self.program("pkg-config", f"echo -I{ROOT}/include -I{BUILD}/include -L{library} -Wl,-rpath,{library} -liotjobs")
+        library, sanitize = BUILD / "src/client", self.sanitizers()
+        self.program("pkg-config", f"echo {sanitize} -I{ROOT}/include -I{BUILD}/include -L{library} -Wl,-rpath,{library} -liotjobs")
         self.lab.create("j", {"operation": "hello"})
         line = example("README.md", "cc hello.c").strip()
         program = self.lab.directory / "hello"
         self.shell(line.split("&&")[0])
-        p = self.lab._program("hello", ["stdbuf", "-oL", program], self.lab.directory / "hello.log", clean_environment())
+        # stdbuf preloads a library, and that comes before a sanitizer's.
+        env = clean_environment(ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0")
+        p = self.lab._program("hello", ["stdbuf", "-oL", program], self.lab.directory / "hello.log", env)
         self.lab.wait_status("j", "SUCCEEDED")
         p.wait_text(r'\{"operation": ?"hello"\}')
         self.assertTrue(line.endswith("./hello"))
