@@ -5,24 +5,13 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <malloc.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 
 #include "base/clock.h"
+#include "base/seccomp.h"
 #include "runner/user.h"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
 
 /* ---- the user ---- */
 
@@ -102,83 +91,44 @@ int confine_memory(size_t bytes) {
 
 /* ---- the filter ---- */
 
-/* A program written for another of the processor's modes would give other numbers another meaning. */
-#if defined(__x86_64__)
-#define OUR_ARCH AUDIT_ARCH_X86_64
-#elif defined(__i386__)
-#define OUR_ARCH AUDIT_ARCH_I386
-#elif defined(__aarch64__) && defined(__AARCH64EL__)
-#define OUR_ARCH AUDIT_ARCH_AARCH64
-#elif defined(__arm__) && defined(__ARMEL__)
-#define OUR_ARCH AUDIT_ARCH_ARM
-#elif defined(__riscv) && __riscv_xlen == 64
-#define OUR_ARCH AUDIT_ARCH_RISCV64
-#elif defined(__powerpc64__) && defined(__LITTLE_ENDIAN__)
-#define OUR_ARCH AUDIT_ARCH_PPC64LE
-#elif defined(__s390x__)
-#define OUR_ARCH AUDIT_ARCH_S390X
-#else
-#error "name the AUDIT_ARCH_ of this machine, as <linux/audit.h> has it"
-#endif
-
-#define FIELD(name) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, name))
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-#define ARGUMENT BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args))
-#else
-#define ARGUMENT BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args) + 4)
-#endif
-#define RETURN(what)         BPF_STMT(BPF_RET | BPF_K, (what))
-#define UNLESS(value)        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (value), 1, 0)
-#define IF(value)            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (value), 0, 1)
-#define LET(call)            IF(call), RETURN(SECCOMP_RET_ALLOW)
-#define ANSWER(call, errno_) IF(call), RETURN(SECCOMP_RET_ERRNO | (errno_))
-
 static const struct sock_filter calls[] = {
-        FIELD(arch),
-        UNLESS(OUR_ARCH),
-        RETURN(SECCOMP_RET_KILL_PROCESS),
-        FIELD(nr),
-        LET(SYS_read),
-        LET(SYS_write),
+        SECCOMP_NATIVE,
+        SECCOMP_LET(SYS_read),
+        SECCOMP_LET(SYS_write),
 #ifdef SANITIZED
-        /* A sanitizer's run time has an allocator and locks of its own, and looks after stacks and signals. None of this is in a
-         * program that is meant to be used. */
+        /* None of this is in a program that is meant to be used. */
 #ifdef SYS_mmap
-        LET(SYS_mmap),
+        SECCOMP_LET(SYS_mmap),
 #endif
 #ifdef SYS_mmap2
-        LET(SYS_mmap2),
+        SECCOMP_LET(SYS_mmap2),
 #endif
-        LET(SYS_munmap), LET(SYS_mremap), LET(SYS_mprotect), LET(SYS_madvise), LET(SYS_brk), LET(SYS_futex),
-        LET(SYS_sched_yield), LET(SYS_sigaltstack), LET(SYS_rt_sigprocmask), LET(SYS_rt_sigaction), LET(SYS_getpid),
-        LET(SYS_gettid), LET(SYS_prctl),
+        SECCOMP_LET(SYS_munmap), SECCOMP_LET(SYS_mremap), SECCOMP_LET(SYS_mprotect), SECCOMP_LET(SYS_madvise),
+        SECCOMP_LET(SYS_brk), SECCOMP_LET(SYS_futex), SECCOMP_LET(SYS_sched_yield), SECCOMP_LET(SYS_sigaltstack),
+        SECCOMP_LET(SYS_rt_sigprocmask), SECCOMP_LET(SYS_rt_sigaction), SECCOMP_LET(SYS_getpid), SECCOMP_LET(SYS_gettid),
+        SECCOMP_LET(SYS_prctl),
 #else
         /* No memory. It is not by an errno that brk() says so, but by an end of the heap that lies below the one asked for. */
-        ANSWER(SYS_brk, 0),
+        SECCOMP_ANSWER(SYS_brk, 0),
 #ifdef SYS_mmap
-        ANSWER(SYS_mmap, ENOMEM),
+        SECCOMP_ANSWER(SYS_mmap, ENOMEM),
 #endif
 #ifdef SYS_mmap2
-        ANSWER(SYS_mmap2, ENOMEM),
+        SECCOMP_ANSWER(SYS_mmap2, ENOMEM),
 #endif
 #endif
-        UNLESS(SYS_exit_group),
-        RETURN(SECCOMP_RET_KILL_PROCESS),
+        SECCOMP_UNLESS(SYS_exit_group),
+        SECCOMP_KILL,
         /* Another status says that something went wrong before, when there was no filter yet: that is believed. */
-        ARGUMENT,
-        LET(0),
-        RETURN(SECCOMP_RET_KILL_PROCESS),
+        SECCOMP_ARGUMENT,
+        SECCOMP_LET(0),
+        SECCOMP_KILL,
 };
 
 bool confine_has_filter(void) {
-        /* No filter is where NULL points, but a kernel without any does not get as far as to look. */
-        return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, NULL, 0, 0) < 0 && errno == EFAULT;
+        return seccomp_there();
 }
 
 int confine_filter(void) {
-        const struct sock_fprog program = {
-                .len = ELEMENTSOF(calls), .filter = (struct sock_filter *) (uintptr_t) calls
-        };
-
-        return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) < 0 ? -errno : 0;
+        return seccomp_set(calls, ELEMENTSOF(calls));
 }

@@ -2,6 +2,7 @@
 /* Signatures with real keys: the vectors of the RFCs, keys made here, every way to tamper, and the program itself. */
 #include "verify/verify.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/bio.h>
@@ -14,9 +15,11 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/fileio.h"
+#include "base/seccomp.h"
 #include "jws/answer.h"
 #include "unit.h"
 #include "verify/sign.h"
@@ -702,6 +705,72 @@ START_TEST(program_verifies) {
 END_TEST
 
 /* The largest document there can be passes whole. */
+/* "Name:\tvalue" of /proc/PID/status, as a number. */
+static long status_of(pid_t pid, const char *name) {
+        char path[64], line[256];
+        size_t len = strlen(name);
+        long value = -1;
+        FILE *f;
+
+        (void) snprintf(path, sizeof path, "/proc/%d/status", (int) pid);
+        f = fopen(path, "re");
+        ck_assert_ptr_nonnull(f);
+        while (value < 0 && fgets(line, sizeof line, f))
+                if (strncmp(line, name, len) == 0 && line[len] == ':')
+                        value = strtol(line + len + 1, NULL, 10);
+        (void) fclose(f);
+        return value;
+}
+
+static int descriptors_of(pid_t pid) {
+        char path[64];
+        int n = 0;
+        DIR *d;
+
+        (void) snprintf(path, sizeof path, "/proc/%d/fd", (int) pid);
+        d = opendir(path);
+        ck_assert_ptr_nonnull(d);
+        for (const struct dirent *entry; (entry = readdir(d));)
+                n += entry->d_name[0] != '.';
+        (void) closedir(d);
+        return n;
+}
+
+/* When it waits for the document it has three descriptors, and may do next to nothing. */
+START_TEST(program_gives_up_what_it_can) {
+        char *argv[] = { (char *) "iot-jobs-verify", (char *) "--keys-fd", (char *) "9", FOR, NULL };
+        const struct timespec pause = { .tv_nsec = 1000 * 1000 };
+        CLEANUP_FD int keys = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        posix_spawn_file_actions_t actions;
+        int in[2], status = 0;
+        pid_t pid;
+
+#if defined(SANITIZED)
+        UNIT_SKIP("a sanitizer needs more than the filter lets through");
+#endif
+        if (!seccomp_there())
+                UNIT_SKIP("this kernel cannot filter system calls");
+        ck_assert_int_eq(pipe2(in, O_CLOEXEC), 0);
+        (void) posix_spawn_file_actions_init(&actions);
+        (void) posix_spawn_file_actions_adddup2(&actions, in[0], STDIN_FILENO);
+        (void) posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+        (void) posix_spawn_file_actions_adddup2(&actions, keys, 9);
+        (void) posix_spawn_file_actions_addclosefrom_np(&actions, 10);
+        ck_assert_int_eq(posix_spawn(&pid, TEST_VERIFY, &actions, NULL, argv, (char *[]){ NULL }), 0);
+        (void) posix_spawn_file_actions_destroy(&actions);
+        (void) close(in[0]);
+        for (int i = 0; i < 10000 && status_of(pid, "Seccomp") != 2; i++)
+                (void) nanosleep(&pause, NULL);
+        ck_assert_int_eq(status_of(pid, "Seccomp"), 2);
+        ck_assert_int_eq(status_of(pid, "NoNewPrivs"), 1);
+        ck_assert_int_eq(descriptors_of(pid), 3);
+        (void) close(in[1]);
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+        ck_assert(WIFEXITED(status));
+        ck_assert_int_eq(WEXITSTATUS(status), JWS_EXIT_REFUSED);
+}
+END_TEST
+
 START_TEST(program_large) {
         CLEANUP_BUF Buf payload = { 0 }, b = { 0 }, out = { 0 };
         JwsAnswer a = { 0 };
@@ -810,6 +879,7 @@ static TCase *directory_cases(void) {
         tcase_add_test(t, keys_directory);
         tcase_add_test(t, private_keys);
         tcase_add_test(t, program_verifies);
+        tcase_add_test(t, program_gives_up_what_it_can);
         tcase_add_test(t, program_large);
         tcase_add_test(t, program_refuses);
         tcase_add_test(t, program_usage);
