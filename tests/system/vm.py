@@ -199,10 +199,7 @@ class VirtualMachine:
         self.wait_off()
 
     def power_off(self):
-        try:
-            self.run("systemctl", "poweroff", "--no-block", "--no-wall")
-        except (OSError, ValueError):
-            pass  # off before it could answer; if not, the next line says so
+        self.run_to_silence("systemctl", "poweroff", "--no-block", "--no-wall")
         self.wait_off()
 
     def close(self):
@@ -226,7 +223,7 @@ class VirtualMachine:
 
     def suspend(self):
         """Until it sleeps."""
-        self.run("systemctl", "suspend", "--no-block")
+        self.run_to_silence("systemctl", "suspend", "--no-block")
         wait_for(lambda: self.monitor("query-status")["status"] == "suspended", lambda: "the machine to sleep:\n" + self._said())
 
     def wake(self):
@@ -253,6 +250,13 @@ class VirtualMachine:
         if check and code:
             raise AssertionError(f"{' '.join(map(str, command))}: exit {code}\n{r.stdout}{r.stderr}")
         return r
+
+    def run_to_silence(self, *command):
+        """What may silence the machine before it can answer. Whether it did, the caller sees for itself."""
+        try:
+            self.run(*command, timeout=20)
+        except (OSError, ValueError):
+            pass
 
     def shell(self, script, **kwargs):
         return self.run("/bin/sh", "-c", script, **kwargs).stdout
