@@ -186,6 +186,7 @@ class BPower(VmScene):
         """A job that the machine sleeps over goes on where it was, on the same connection or a new one."""
         m = self.machine
         self.handler("night.sh", self.SAY + "while [ ! -e /var/lib/evidence/go ]; do sleep 0.2; done")
+        self.handler("plain.sh", "exit 0")
         job = self.begin("night")
         m.suspend()
         time.sleep(3)  # that is how long the night is
