@@ -99,6 +99,14 @@ static void tell_and_remove(Engine *e, Job *j, WireType type) {
                 job_remove(e, j);
 }
 
+void device_stop(Engine *e, Job *j) {
+        if (j->local == LOCAL_DEFERRED && e->now < j->runner_retry_at)
+                return;
+        if (j->local == LOCAL_RUNNING)
+                j->record = RECORD_RUN_STARTED; /* whoever has to be asked after this runner */
+        device_cancel(e, j);
+}
+
 void device_settle(Engine *e, Job *j) {
         switch (j->local) {
         case LOCAL_NONE:
@@ -122,15 +130,9 @@ void device_settle(Engine *e, Job *j) {
                         device_cancel(e, j);
                 return;
         case LOCAL_DEFERRED:
-                if (e->now >= j->runner_retry_at)
-                        device_cancel(e, j);
-                return;
         case LOCAL_REBOOTING:
-                device_cancel(e, j);
-                return;
         case LOCAL_RUNNING:
-                j->record = RECORD_RUN_STARTED; /* whoever has to be asked after this runner */
-                device_cancel(e, j);
+                device_stop(e, j);
                 return;
         case LOCAL_FINISHED:
                 if (j->record != RECORD_NOT_KNOWN) {

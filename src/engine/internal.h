@@ -244,6 +244,7 @@ void device_attach(Engine *e, Job *j);
 void device_told(Engine *e, Job *j); /* the runner may go on with the reboot */
 void device_cancel(Engine *e, Job *j);
 void device_deadline(Engine *e, Job *j, int64_t seconds_left); /* what a message said of the service's timer; below 0: nothing */
+void device_stop(Engine *e, Job *j); /* tell a run that has begun, or may begin at any moment, to end */
 void device_settle(Engine *e, Job *j); /* the cloud's side is over: stop, ack or drop what the device has */
 void device_finish(Engine *e, Job *j, ProtoStatus status, const ProtoDetails *details);
 void device_finish_with_reason(Engine *e, Job *j, ProtoStatus status, const char *reason); /* and the claim, if any */

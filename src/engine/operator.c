@@ -104,16 +104,10 @@ static void advance_cancel(Engine *e, Job *j) {
                         device_cancel(e, j);
                 return;
         case LOCAL_DEFERRED:
-                if (e->now >= j->runner_retry_at)
-                        device_cancel(e, j);
-                return;
         case LOCAL_RUNNING:
-                j->record = RECORD_RUN_STARTED; /* whoever has to be asked after this runner */
-                device_cancel(e, j);
-                return;
         case LOCAL_PLANNED:
         case LOCAL_REBOOTING:
-                device_cancel(e, j);
+                device_stop(e, j);
                 return;
         case LOCAL_PREPARING:
         case LOCAL_STOPPING:
