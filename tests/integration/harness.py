@@ -12,8 +12,10 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
+import threading
 import time
 import unittest
 
@@ -111,6 +113,45 @@ def wait_for(predicate, what, timeout=None):
         if time.monotonic() > end:
             raise AssertionError(f"waited in vain for {what() if callable(what) else what}")
         time.sleep(0.02)
+
+
+class LoopbackServer:
+    """A TCP server on a free port; with a certificate it speaks TLS. A subclass says how to serve one connection, in a thread of
+    its own; that the other side hangs up is no fault."""
+
+    def __init__(self, cert=None, client_ca=None):
+        self._context = None
+        if cert:
+            self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._context.load_cert_chain(*cert)
+        if client_ca:
+            self._context.load_verify_locations(client_ca)
+            self._context.verify_mode = ssl.CERT_REQUIRED
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self):
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self):
+        while True:
+            try:
+                raw, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._talk, args=(raw,), daemon=True).start()
+
+    def _talk(self, raw):
+        try:
+            with self._context.wrap_socket(raw, server_side=True) if self._context else raw as s:
+                self.serve(s)
+        except (OSError, EOFError):
+            pass
+
+    def serve(self, s):
+        raise NotImplementedError
 
 
 def free_port():

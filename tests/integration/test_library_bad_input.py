@@ -12,58 +12,33 @@ program, whose blocking connect ends with it.
 """
 
 import email.utils
-import socket
-import ssl
-import threading
 import time
 
-from harness import BUILD, LOCALHOST, LabTest, clean_environment, free_port, wait_for
+from harness import BUILD, LOCALHOST, LabTest, LoopbackServer, clean_environment, free_port, wait_for
 from test_transports import ConnectProxy
 from websocket import AWS
 
 ENDLESS_MAX = 64 << 20  # whoever still listens then would listen for 2 GB
 
 
-class HttpServer:
+class HttpServer(LoopbackServer):
     """Answers each request with the same bytes; `endless`: and goes on with header lines until the client hangs up."""
 
     def __init__(self, lab, answer, tls=True, endless=False):
         self.answer, self.endless, self.sent = answer, endless, []
-        self._context = None
-        if tls:
-            self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            self._context.load_cert_chain(*lab.server_cert)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(lab.server_cert if tls else None)
 
-    def close(self):
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self):
-        while True:
-            try:
-                s, _ = self._listener.accept()
-            except OSError:
+    def serve(self, s):
+        head = b""
+        while b"\r\n\r\n" not in head:
+            part = s.recv(4096)
+            if not part:
                 return
-            threading.Thread(target=self._serve, args=(s,), daemon=True).start()
-
-    def _serve(self, s):
-        try:
-            with self._context.wrap_socket(s, server_side=True) if self._context else s as c:
-                head = b""
-                while b"\r\n\r\n" not in head:
-                    part = c.recv(4096)
-                    if not part:
-                        return
-                    head += part
-                c.sendall(self.answer)
-                if self.endless:
-                    self._go_on(c)
-                while c.recv(4096):
-                    pass
-        except OSError:
+            head += part
+        s.sendall(self.answer)
+        if self.endless:
+            self._go_on(s)
+        while s.recv(4096):
             pass
 
     def _go_on(self, c):

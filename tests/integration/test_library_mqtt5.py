@@ -6,10 +6,8 @@ import pathlib
 import re
 import select
 import socket
-import ssl
-import threading
 
-from harness import LabTest, wait_for
+from harness import LabTest, LoopbackServer, wait_for
 from mqtt import Mqtt
 
 PLUGIN = next((p for d in ("/usr/lib", "/usr/local/lib") for p in pathlib.Path(d).rglob("mosquitto_dynamic_security.so")), None)
@@ -44,7 +42,7 @@ class RefusedSubscription(LabTest):
         self.assertIn("(SUBACK 0x80)", said)
 
 
-class Spokesman:
+class Spokesman(LoopbackServer):
     """In front of mosquitto 2.0.11, which hangs up without a word when a second client takes over: says on its behalf what MQTT 5
     has for that (and AWS IoT says), DISCONNECT with 0x8E and a reason string. TLS ends here."""
 
@@ -52,34 +50,14 @@ class Spokesman:
 
     def __init__(self, lab):
         self._broker = lab.plain_port
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(*lab.server_cert)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(lab.server_cert)
 
-    def close(self):
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self):
-        while True:
-            try:
-                raw, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(raw,), daemon=True).start()
-
-    def _serve(self, raw):
-        try:
-            with self._context.wrap_socket(raw, server_side=True) as client, \
-                    socket.create_connection(("127.0.0.1", self._broker)) as broker:
-                self._pump(client, broker)
-                properties = b"\x1f" + len(self.WHY).to_bytes(2, "big") + self.WHY
-                body = b"\x8e" + bytes([len(properties)]) + properties
-                client.sendall(b"\xe0" + bytes([len(body)]) + body)
-        except OSError:
-            pass
+    def serve(self, s):
+        with socket.create_connection(("127.0.0.1", self._broker)) as broker:
+            self._pump(s, broker)
+            properties = b"\x1f" + len(self.WHY).to_bytes(2, "big") + self.WHY
+            body = b"\x8e" + bytes([len(properties)]) + properties
+            s.sendall(b"\xe0" + bytes([len(body)]) + body)
 
     @staticmethod
     def _pump(client, broker):

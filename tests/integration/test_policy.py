@@ -4,46 +4,20 @@
 import fnmatch
 import json
 import re
-import socket
-import ssl
 import struct
 import subprocess
-import threading
 
-from harness import AGENT, LabTest, clean_environment, wait_for
+from harness import AGENT, LabTest, LoopbackServer, clean_environment, wait_for
 
 
-class MuteBroker:
+class MuteBroker(LoopbackServer):
     """Just enough of a broker, over mutual TLS. It closes the connection at a SUBSCRIBE or PUBLISH that `forbidden` matches,
     refuses the filters that `refused` matches, and answers a CONNECT with `connack`."""
 
     def __init__(self, lab, forbidden=r"(?!)", refused=r"(?!)", connack=0):
         self.forbidden, self.refused, self.connack = re.compile(forbidden), re.compile(refused), connack
         self.connects = 0
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*lab.server_cert)
-        context.load_verify_locations(lab.authority.cert)
-        context.verify_mode = ssl.CERT_REQUIRED
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._context = context
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self):
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self):
-        while True:
-            try:
-                raw, _ = self._listener.accept()
-            except OSError:
-                return
-            try:
-                with self._context.wrap_socket(raw, server_side=True) as s:
-                    self._serve(s)
-            except (OSError, EOFError):
-                pass
+        super().__init__(lab.server_cert, lab.authority.cert)
 
     @staticmethod
     def _exactly(s, n):
@@ -64,7 +38,7 @@ class MuteBroker:
             if digit < 0x80:
                 return first, self._exactly(s, n)
 
-    def _serve(self, s):
+    def serve(self, s):
         while True:
             first, body = self._packet(s)
             kind = first >> 4

@@ -9,55 +9,40 @@ import subprocess
 import threading
 import unittest
 
-from harness import AGENT, LOCALHOST, LabTest, clean_environment, run_quietly, wait_for
+from harness import AGENT, LOCALHOST, LabTest, LoopbackServer, clean_environment, run_quietly, wait_for
 from websocket import AWS, needs_websockify, start_websocket
 
 AWS_FILE = "[default]\naws_access_key_id = AKIDFROMFILE\naws_secret_access_key = not-a-secret\n"
 
 
-class ConnectProxy:
+class ConnectProxy(LoopbackServer):
     """An HTTP proxy that knows CONNECT; user: "name:password", or None for a proxy that is open to all."""
 
     def __init__(self, user=None):
         self.user, self.asked = user, []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__()
 
-    def close(self):
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self):
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
+    def serve(self, s):
+        head = b""
+        while b"\r\n\r\n" not in head:
+            part = s.recv(4096)
+            if not part:
                 return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client):
-        with client:
-            head = b""
-            while b"\r\n\r\n" not in head:
-                part = client.recv(4096)
-                if not part:
-                    return
-                head += part
-            line, *headers = head.decode().split("\r\n")
-            self.asked.append(line)
-            wanted = self.user and "Proxy-Authorization: Basic " + base64.b64encode(self.user.encode()).decode()
-            if wanted and wanted not in headers:
-                client.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"lab\"\r\n"
-                               b"Content-Length: 0\r\n\r\n")
-                return
-            host, port = line.split()[1].rsplit(":", 1)
-            with socket.create_connection((host, int(port))) as server:
-                client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-                other = threading.Thread(target=self._pump, args=(server, client), daemon=True)
-                other.start()
-                self._pump(client, server)
-                other.join()
+            head += part
+        line, *headers = head.decode().split("\r\n")
+        self.asked.append(line)
+        wanted = self.user and "Proxy-Authorization: Basic " + base64.b64encode(self.user.encode()).decode()
+        if wanted and wanted not in headers:
+            s.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"lab\"\r\n"
+                      b"Content-Length: 0\r\n\r\n")
+            return
+        host, port = line.split()[1].rsplit(":", 1)
+        with socket.create_connection((host, int(port))) as server:
+            s.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            other = threading.Thread(target=self._pump, args=(server, s), daemon=True)
+            other.start()
+            self._pump(s, server)
+            other.join()
 
     @staticmethod
     def _pump(a, b):

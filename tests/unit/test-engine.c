@@ -1,21 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The engine by hand: single events in, actions looked at one by one. What happens over long histories is the business of
  * tests/model. */
-#include <stdio.h>
-#include <string.h>
-
-#include "engine/engine.h"
-#include "unit.h"
-
-enum { SEC = 1000 * 1000 };
+#include "engine-rig.h"
 
 /* ---- a small world around one engine ---- */
-
-static Engine *engine;
-static EngineActions actions;
-static uint64_t now;
-static unsigned publications;
-static char last_token[LIMIT_CLIENT_TOKEN + 1];
 
 static EngineConfig default_config(void) {
         return (EngineConfig) {
@@ -26,18 +14,6 @@ static EngineConfig default_config(void) {
                 .operation_timeout_usec = 10 * SEC,
                 .step_timeout_margin_sec = 86400,
         };
-}
-
-static void step(EngineEvent *event) {
-        engine_actions_clear(&actions);
-        event->now = now;
-        event->random = 42;
-        ck_assert_int_eq(engine_step(engine, event, &actions), 0);
-        for (size_t i = 0; i < actions.n; i++)
-                if (actions.item[i].type == ENGINE_ACTION_PUBLISH) {
-                        publications++;
-                        memcpy(last_token, actions.item[i].request.token, sizeof last_token);
-                }
 }
 
 static void simple(EngineEventType type) {
@@ -51,58 +27,11 @@ static void pass(uint64_t usec) {
         simple(ENGINE_EVENT_TIMER);
 }
 
-/* The one action of a type in the last step, or NULL; more than one is a failure. */
-static const EngineAction *only(EngineActionType type) {
-        const EngineAction *found = NULL;
-
-        for (size_t i = 0; i < actions.n; i++)
-                if (actions.item[i].type == type) {
-                        ck_assert_msg(!found, "two actions of one type");
-                        found = &actions.item[i];
-                }
-        return found;
-}
-
-static const ProtoRequest *published(TopicKind kind) {
-        const EngineAction *a = only(ENGINE_ACTION_PUBLISH);
-
-        ck_assert_msg(a != NULL, "nothing published");
-        ck_assert_int_eq(a->request.kind, kind);
-        return &a->request;
-}
-
-static const EngineAction *told(WireType type) {
-        const EngineAction *a = only(ENGINE_ACTION_RUNNER);
-
-        ck_assert_msg(a != NULL, "no runner told");
-        ck_assert_str_eq(wire_type_name(a->wire.type), wire_type_name(type));
-        return a;
-}
-
-static void quiet(void) {
-        ck_assert_ptr_null(only(ENGINE_ACTION_PUBLISH));
-        ck_assert_ptr_null(only(ENGINE_ACTION_RUNNER));
-}
-
 static bool logged(const char *part) {
         for (size_t i = 0; i < actions.n; i++)
                 if (actions.item[i].type == ENGINE_ACTION_LOG && strstr(actions.item[i].text, part))
                         return true;
         return false;
-}
-
-static ProtoExecution execution(const char *id, ProtoStatus status, int64_t version) {
-        ProtoExecution x = {
-                .status = status,
-                .queued_at = 1000,
-                .last_updated_at = 1000,
-                .version = version,
-                .number = 1,
-                .seconds_left = -1,
-        };
-
-        (void) snprintf(x.job_id, sizeof x.job_id, "%s", id);
-        return x;
 }
 
 static void message(ProtoMessage *m) {

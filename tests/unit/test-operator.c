@@ -1,61 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The engine and the operator of the device: pause, resume, cancel, and what is shown. */
-#include <stdio.h>
-#include <string.h>
+#include "engine-rig.h"
 
-#include "engine/engine.h"
-#include "unit.h"
-
-enum { SEC = 1000 * 1000 };
 #define CLAIM "abcd1234"
 
 /* ---- a small world around one engine ---- */
 
-static Engine *engine;
-static EngineActions actions;
-static uint64_t now;
-static char token[LIMIT_CLIENT_TOKEN + 1];
-
 static void feed(EngineEvent event) {
-        engine_actions_clear(&actions);
-        event.now = now;
-        event.random = 42;
-        ck_assert_int_eq(engine_step(engine, &event, &actions), 0);
-        for (size_t i = 0; i < actions.n; i++)
-                if (actions.item[i].type == ENGINE_ACTION_PUBLISH)
-                        memcpy(token, actions.item[i].request.token, sizeof token);
-}
-
-static const EngineAction *only(EngineActionType type) {
-        const EngineAction *found = NULL;
-
-        for (size_t i = 0; i < actions.n; i++)
-                if (actions.item[i].type == type) {
-                        ck_assert_msg(!found, "two actions of one type");
-                        found = &actions.item[i];
-                }
-        return found;
-}
-
-static const EngineAction *told(WireType type) {
-        const EngineAction *a = only(ENGINE_ACTION_RUNNER);
-
-        ck_assert_msg(a != NULL, "no runner told, %s expected", wire_type_name(type));
-        ck_assert_str_eq(wire_type_name(a->wire.type), wire_type_name(type));
-        return a;
-}
-
-static const ProtoRequest *published(TopicKind kind) {
-        const EngineAction *a = only(ENGINE_ACTION_PUBLISH);
-
-        ck_assert_msg(a != NULL, "nothing published");
-        ck_assert_int_eq(a->request.kind, kind);
-        return &a->request;
-}
-
-static void quiet(void) {
-        ck_assert_ptr_null(only(ENGINE_ACTION_PUBLISH));
-        ck_assert_ptr_null(only(ENGINE_ACTION_RUNNER));
+        step(&event);
 }
 
 static size_t logged(const char *part) {
@@ -69,13 +21,6 @@ static size_t logged(const char *part) {
 static void pass(uint64_t seconds) {
         now += seconds * SEC;
         feed((EngineEvent) { .type = ENGINE_EVENT_TIMER });
-}
-
-static ProtoExecution execution(const char *id, ProtoStatus status, int64_t version) {
-        ProtoExecution x = { .status = status, .queued_at = 1000, .version = version, .number = 1, .seconds_left = -1 };
-
-        (void) snprintf(x.job_id, sizeof x.job_id, "%s", id);
-        return x;
 }
 
 static JobKey key_of(const char *id) {
@@ -93,7 +38,7 @@ static void answer(TopicKind kind, TopicReply reply, const char *id, ProtoMessag
         m.kind = kind;
         m.reply = reply;
         m.has_token = true;
-        memcpy(m.token, token, sizeof m.token);
+        memcpy(m.token, last_token, sizeof m.token);
         (void) snprintf(m.job_id, sizeof m.job_id, "%s", id);
         hear(m);
 }

@@ -19,16 +19,9 @@
 #include <sys/wait.h>
 
 #include "base/fileio.h"
+#include "base/seccomp.h"
 #include "jobdoc/packed.h"
 #include "unit.h"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
 
 static const char *const run_as[] = { "bob", NULL };
 static JobDoc doc;
