@@ -3,6 +3,7 @@
 
 import functools
 import pathlib
+import re
 import tempfile
 
 import packages
@@ -10,6 +11,10 @@ from harness import LabTest, libconfig, run_quietly, wait_for
 from machine import Machine, fetch_debian
 
 UNITS = ["iot-jobs-runner.socket", "iot-jobs-agent.service"]
+# Runs until /var/lib/evidence/go is there; says that it ran, and how it ended.
+WAITS = """mkdir -p /var/lib/evidence; echo "$IOT_JOB_ID started" >>/var/lib/evidence/runs
+while [ ! -e /var/lib/evidence/go ]; do sleep 0.05; done
+echo "$IOT_JOB_ID ended" >>/var/lib/evidence/runs"""
 
 
 @functools.cache
@@ -67,6 +72,15 @@ class Scene(LabTest):
         configuration = self.lab.config(**changes)
         m.write(f"/etc/iot-jobs/{name}", "".join(f"{k} = {libconfig(v)};\n" for k, v in configuration.items()))
 
+    def load_credentials(self):
+        """The drop-in of the documentation: systemd hands key and certificates over."""
+        m = self.machine
+        m.run("install", "-D", "-m", "644", "/usr/share/doc/iot-jobs-agent/examples/credentials.conf",
+              "/etc/systemd/system/iot-jobs-agent.service.d/credentials.conf")
+        text = m.path("/etc/iot-jobs/agent.conf").read_text()
+        m.write("/etc/iot-jobs/agent.conf", re.sub(r'"/etc/iot-jobs/(root.pem|device.pem|device.key)"', r'"\1"', text))
+        m.run("systemctl", "daemon-reload")
+
     def handler(self, name, body):
         self.machine.write(f"/etc/iot-jobs/handlers.d/{name}", f"#!/bin/sh\n{body}\n", 0o755)
 
@@ -79,6 +93,16 @@ class Scene(LabTest):
         wait_for(lambda: self.lab.requests(since=since), "the agent to come online")
 
     # -- jobs --
+
+    def start_waiting(self):
+        """The agent, and one job of a handler that waits for go(). Returns when that runs."""
+        self.handler("wait.sh", WAITS)
+        self.start()
+        self.lab.create("job", '{"operation":"wait"}')
+        wait_for(lambda: self.witness("runs"), "the handler")
+
+    def go(self):
+        self.machine.write("/var/lib/evidence/go", "")
 
     def run_job(self, job, document, status="SUCCEEDED", **parameters):
         options = [o for k, v in parameters.items() for o in ("--parameter", f"{k}={v}")]

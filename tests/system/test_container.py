@@ -10,7 +10,7 @@ import signal
 from harness import ROOT, LabTest, Program, libconfig, run_quietly, wait_for
 from machine import Machine
 from scene import installed_layers
-from test_units import WAITS
+from scene import WAITS
 
 EXAMPLE = ROOT / "conf/examples/container"
 ENTER = ('mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && exec chroot "$0" setpriv --reuid="$1" --regid="$1" '

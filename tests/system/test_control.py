@@ -5,7 +5,6 @@ import json
 
 from harness import wait_for
 from scene import Scene
-from test_units import WAITS
 
 SOCKET = "/run/iot-jobs/control/agent.sock"
 READING = (["status"], ["list"], ["show", "job"], ["history"])
@@ -22,15 +21,6 @@ class Control(Scene):
     def json(self, *args, **kwargs):
         return json.loads(self.ctl(*args, "--json", **kwargs).stdout)
 
-    def job_runs(self):
-        self.handler("wait.sh", WAITS)
-        self.start()
-        self.lab.create("job", '{"operation":"wait"}')
-        wait_for(lambda: self.witness("runs"), "the handler")
-
-    def go(self):
-        self.machine.write("/var/lib/evidence/go", "")
-
     def active(self, *units):
         return [self.machine.unit(u, "ActiveState")["ActiveState"] for u in units]
 
@@ -39,7 +29,7 @@ class Control(Scene):
         m = self.machine
         m.run("useradd", "--groups", "adm", "reader")
         m.run("useradd", "stranger")
-        self.job_runs()
+        self.start_waiting()
         self.assertEqual(m.run("stat", "-c", "%a %U %G", SOCKET).stdout, "660 root adm\n")
         for verb in READING:
             self.ctl(*verb)
@@ -88,7 +78,7 @@ class Control(Scene):
     def test_a_machine_in_maintenance(self):
         """Pause, reboot, look, resume: the job that waited starts then; one that runs is cancelled on the device."""
         m = self.machine
-        self.job_runs()
+        self.start_waiting()
         m.run("systemctl", "enable", "--quiet", "iot-jobs-runner.socket", "iot-jobs-agent")
         self.ctl("pause")
         self.assertIn("paused by the operator, running job job", m.unit("iot-jobs-agent", "StatusText")["StatusText"])

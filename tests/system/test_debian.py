@@ -15,7 +15,6 @@ import unittest
 import packages
 from harness import ROOT, run_quietly, wait_for
 from scene import Scene, install
-from test_units import WAITS
 
 
 class Contents(unittest.TestCase):
@@ -59,13 +58,7 @@ class Life(Scene):
         """Installed, configured, a handler that waits, a job that runs."""
         install(self.machine, packages.package("iot-jobs-agent"))
         self.configure()
-        self.handler("wait.sh", WAITS)
-        self.start()
-        self.lab.create("job", '{"operation":"wait"}')
-        wait_for(lambda: self.witness("runs"), "the handler")
-
-    def go(self):
-        self.machine.write("/var/lib/evidence/go", "")
+        self.start_waiting()
 
     def test_install(self):
         """Enabled, but idle until there is a configuration; then `systemctl start` is all it takes."""

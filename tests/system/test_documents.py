@@ -36,11 +36,7 @@ class Readme(Scene):
     def test_renewed_credentials(self):
         """With LoadCredential= a reload says that it is not enough; a restart is, and disturbs nothing."""
         m = self.machine
-        m.run("install", "-D", "-m", "644", "/usr/share/doc/iot-jobs-agent/examples/credentials.conf",
-              "/etc/systemd/system/iot-jobs-agent.service.d/credentials.conf")
-        text = m.path("/etc/iot-jobs/agent.conf").read_text()
-        m.write("/etc/iot-jobs/agent.conf", re.sub(r'"/etc/iot-jobs/(root.pem|device.pem|device.key)"', r'"\1"', text))
-        m.run("systemctl", "daemon-reload")
+        self.load_credentials()
         self.start()
         cert, key = self.lab.authority.issue("renewed")
         m.write("/etc/iot-jobs/device.pem", cert.read_bytes())

@@ -8,12 +8,8 @@ import signal
 import time
 
 from harness import BUILD, run_quietly, wait_for
-from scene import Scene
+from scene import WAITS, Scene
 
-# Runs until /var/lib/evidence/go is there; says that it ran, and how it ended.
-WAITS = """mkdir -p /var/lib/evidence; echo "$IOT_JOB_ID started" >>/var/lib/evidence/runs
-while [ ! -e /var/lib/evidence/go ]; do sleep 0.05; done
-echo "$IOT_JOB_ID ended" >>/var/lib/evidence/runs"""
 
 
 def status_of(pid, name):
@@ -105,11 +101,7 @@ class Operator(Scene):
         m = self.machine
         m.run("chown", "root:root", "/etc/iot-jobs/device.key")
         m.run("chmod", "600", "/etc/iot-jobs/device.key")
-        m.run("install", "-D", "-m", "644", "/usr/share/doc/iot-jobs-agent/examples/credentials.conf",
-              "/etc/systemd/system/iot-jobs-agent.service.d/credentials.conf")
-        text = m.path("/etc/iot-jobs/agent.conf").read_text()
-        m.write("/etc/iot-jobs/agent.conf", re.sub(r'"/etc/iot-jobs/(root.pem|device.pem|device.key)"', r'"\1"', text))
-        m.run("systemctl", "daemon-reload")
+        self.load_credentials()
         self.start()
         self.run_job("echo", '{"operation":"echo"}')
         # A renewed one needs a restart, as a reload says.
@@ -160,13 +152,7 @@ class InTheMiddle(Scene):
 
     def setUp(self):
         super().setUp()
-        self.handler("wait.sh", WAITS)
-        self.start()
-        self.lab.create("job", '{"operation":"wait"}')
-        wait_for(lambda: self.witness("runs"), "the handler")
-
-    def go(self):
-        self.machine.write("/var/lib/evidence/go", "")
+        self.start_waiting()
 
     def assert_ran_once(self):
         self.assertEqual(self.witness("runs"), ["job started", "job ended"])
